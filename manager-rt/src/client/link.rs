@@ -224,7 +224,7 @@ impl Local {
         let random = || Some(u128::from_le_bytes(*nonce().ok()?.first_chunk()?));
         // Without random numbers, the server finds out by itself.
         if let Some(session) = *self.session.get_or_init(random) {
-            let succeed = ManagerOp::Succeed { session };
+            let succeed = ManagerOp::Succeed { session, serial: connection.serial };
             connection.notice(thread_number(), ObjectId::MANAGER, Op::Manager(succeed));
         }
     }

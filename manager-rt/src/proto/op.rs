@@ -183,11 +183,13 @@ pub enum ManagerOp<P> {
         /// The number of the last wait of the previous page, or 0.
         after: u64,
     },
-    /// Ends the earlier connection that said the same, if there is one: its client has connected again, and may know before the
-    /// server that the earlier connection is broken.
+    /// Ends the earlier connections that named the same session, if there are any: their client has connected again, and may know
+    /// before the server that they are broken. If a later connection has named it, this one is ended.
     Succeed {
         /// A secret number of the client.
         session: u128,
+        /// The number of this connection, which grows with each connection of the session.
+        serial: u64,
     },
     /// Writes the objects that have names, and those inside them, to a file of the server's host. Only for clients on this
     /// host.

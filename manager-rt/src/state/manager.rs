@@ -49,7 +49,9 @@ impl State {
                 self.end_object(id);
                 DONE
             }
-            ManagerOp::Succeed { session } => self.core.sessions.begin(session, caller.client).and(DONE),
+            ManagerOp::Succeed { session, serial } => {
+                self.core.sessions.begin(session, serial, caller.client).and(DONE)
+            }
             ManagerOp::NamesAfter { name } => Ok(Reply::Names(self.names_after(&name))),
             // These go on in steps.
             ManagerOp::Attach(_)

@@ -264,3 +264,30 @@ fn several_operations_are_done_together_or_not_at_all() {
     }
     .check();
 }
+
+/// Packets of a connection that its client has given up may still be on their way when the next connection is there.
+#[test]
+fn what_arrives_late_over_an_earlier_connection_does_not_end_the_next_one() {
+    let server = Manager::builder().key(KEY).tcp("127.0.0.1:0?lost_after=60s").start().unwrap();
+    let relay = TcpRelay::to(&server.tcp_address().unwrap());
+    let clients = || server.info().unwrap().clients;
+    drop(relay.client(KEY));
+    eventually("the first client has left", || clients() == 1);
+    // The last record in which a client connects says which session it has. Its length depends a little on that.
+    let sent = || relay.sent()[0].len();
+    let all = sent();
+    relay.withhold_after(all - 10);
+    let client = relay.client(KEY);
+    eventually("it has sent as much", || sent() > 2 * all - 5);
+    relay.freeze();
+    eventually("it is connected again", || client.names().is_ok());
+    let lock = client.named("lock").lock().unwrap();
+    let guard = lock.lock().unwrap();
+    eventually("the rest arrives", || relay.release());
+    eventually("one of its connections is ended", || clients() == 2);
+    let same = server.named("lock").lock().unwrap();
+    let outcome = same.try_lock();
+    assert!(matches!(outcome, Err(LockError::WouldBlock)), "{outcome:?}");
+    assert!(guard.is_valid());
+    server.shutdown().unwrap();
+}

@@ -28,6 +28,10 @@ struct Shared {
     sent: [Mutex<Vec<u8>>; 2],
     /// After how many more bytes of clients, and of the server, all connections end.
     left: Mutex<[Option<usize>; 2]>,
+    /// Of the next connection, how many bytes of the client are passed on.
+    passed: Mutex<Option<usize>>,
+    /// What its client sent after them, once it has sent all.
+    withheld: Mutex<Option<Vec<u8>>>,
     /// Whether nothing of what the server sends is read.
     is_deaf: Mutex<bool>,
     hears: Condvar,
@@ -46,6 +50,8 @@ impl TcpRelay {
             frozen: Mutex::default(),
             is_cut: AtomicBool::new(false),
             left: Mutex::default(),
+            passed: Mutex::default(),
+            withheld: Mutex::default(),
             is_deaf: Mutex::new(false),
             hears: Condvar::new(),
             sent: Default::default(),
@@ -78,6 +84,20 @@ impl TcpRelay {
     /// Takes back [`sever_after`](Self::sever_after).
     pub(crate) fn sever_never(&self) {
         *self.shared.left.lock().unwrap() = [None; 2];
+    }
+
+    /// Keeps what the client of the next connection sends after this many bytes, until [`release`](Self::release).
+    pub(crate) fn withhold_after(&self, bytes: usize) {
+        *self.shared.passed.lock().unwrap() = Some(bytes);
+    }
+
+    /// Passes on what was kept, if that connection is the last one that was [frozen](Self::freeze), and all of it is there. Returns
+    /// whether it is.
+    pub(crate) fn release(&self) -> bool {
+        let Some(kept) = self.shared.withheld.lock().unwrap().take() else { return false };
+        assert!(!kept.is_empty(), "something was kept");
+        self.shared.frozen.lock().unwrap().last_mut().unwrap().write_all(&kept).unwrap();
+        true
     }
 
     /// Sends bytes to the server that no client has sent.
@@ -175,17 +195,25 @@ impl Shared {
 
     fn pump(&self, way: usize, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = vec![0; 64 << 10];
+        let mut passed = (way == 0).then(|| self.passed.lock().unwrap().take()).flatten();
+        let mut kept = passed.map(|_| Vec::new());
         while let Ok(len @ 1..) = from.read(&mut buffer) {
             let deaf = self.is_deaf.lock().unwrap();
             drop(self.hears.wait_while(deaf, |is_deaf| *is_deaf && way == 1).unwrap());
             let (bytes, is_end) = self.until_end(way, &buffer[..len]);
             self.sent[way].lock().unwrap().extend_from_slice(bytes);
+            let (bytes, late) = bytes.split_at(passed.map_or(bytes.len(), |left| left.min(bytes.len())));
+            passed = passed.map(|left| left - bytes.len());
+            kept.iter_mut().for_each(|kept| kept.extend_from_slice(late));
             if to.write_all(bytes).is_err() {
                 break;
             }
             if is_end {
                 self.sever();
             }
+        }
+        if kept.is_some() {
+            *self.withheld.lock().unwrap() = kept;
         }
         // The server's side of a frozen connection stays as it is.
         if way == 1 || self.frozen.lock().unwrap().is_empty() {

@@ -84,7 +84,7 @@ numbered! {
         17 = Object { name by Name } since 5,
         18 = Waits { after } since 5,
         19 = Snapshot { path by FilePath } since 5,
-        20 = Succeed { session } since 5,
+        20 = Succeed { session, serial } since 5,
     }
     // In use: see `Control` in wire/control.rs.
     retired { 7, 8, 10 }
