@@ -11,6 +11,7 @@ mod census;
 mod descriptors;
 mod examples;
 mod front;
+mod guide;
 mod imports;
 mod layout;
 mod manifests;
@@ -169,6 +170,25 @@ fn tables(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
     let engines = engines.with_context(|| format!("there is no {}", caps::CAPS))?;
     let tests: Vec<_> = tree.rust.iter().filter(|file| file.path.starts_with(caps::TESTS)).collect();
     findings.extend(caps::check(engines, &tests, &page(caps::PAGE)?));
+    findings.extend(of_guide(tree)?);
+    Ok(findings)
+}
+
+/// Checks the rows of the guide.
+fn of_guide(tree: &Tree) -> Result<Vec<Finding>> {
+    let page = |path: &str| {
+        let found = tree.markdown.iter().find(|file| file.path == path);
+        found.with_context(|| format!("there is no {path}"))
+    };
+    let mut findings = Vec::new();
+    for file in &tree.rust {
+        let pages: Vec<_> =
+            guide::pages_for(&file.path).iter().map(|path| page(path)).collect::<Result<_>>()?;
+        findings.extend(guide::errors(file, &pages));
+        if guide::LIMITS.contains(&file.path.as_str()) {
+            findings.extend(guide::limits(file, page(guide::PAGE)?));
+        }
+    }
     Ok(findings)
 }
 
