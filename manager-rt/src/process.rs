@@ -27,7 +27,6 @@ use mp_sys::key::{Key, wipe};
 use mp_sys::reexec::{Command, HelloError, StartError as ExecError, first_packet};
 use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
-use rustix::io::Errno;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +41,7 @@ use crate::limits::{
     END_TIME_MAX, FILE_PATH_BYTES_MAX, KEY_BYTES_MAX, KEYS_MAX, REMOTE_KEY_BYTES_MIN, SAVE_TIME_MAX,
 };
 use crate::proto::Fault;
-use crate::server::BindError;
+use crate::server::{BindError, outcome_of};
 
 /// The longest packet between the two processes while the server starts, in bytes: all keys, the paths of two files, and the
 /// rest.
@@ -242,13 +241,10 @@ impl ServerProcess {
             self.kill();
         }
         self.remove_folder();
-        match ended {
-            _ if !self.saves => Ok(()),
-            Ok(Some(Ended::Exited(0))) => Ok(()),
-            Ok(Some(Ended::Exited(errno))) => Err(Fault::NotSaved { errno }),
-            // It was killed, or took too long.
-            _ => Err(Fault::NotSaved { errno: Errno::INTR.raw_os_error() }),
+        if !self.saves {
+            return Ok(());
         }
+        outcome_of(ended.unwrap_or(Some(Ended::Unknown)))
     }
 
     /// Kills the process at once.

@@ -23,6 +23,7 @@ pub use self::bind_error::BindError;
 pub use self::builder::ServerBuilder;
 use self::event_loop::EventLoop;
 pub use self::save::RestoreError;
+pub(crate) use self::save::outcome_of;
 use crate::address::Address;
 use crate::wire::frame;
 #[cfg(test)]

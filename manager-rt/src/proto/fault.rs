@@ -1,6 +1,5 @@
 //! [`Fault`]: why an operation was not done; [`Disinherited`]: why an inherited object is gone.
 
-use crate::OsError;
 use crate::account::Full;
 use crate::count::count_of;
 #[cfg(feature = "server")]
@@ -149,11 +148,22 @@ pub enum Fault {
         asked: u64,
     },
     /// A snapshot was not written, and the file is as it was before.
-    #[error("the snapshot was not written: {}", OsError::from(std::io::Error::from_raw_os_error(*.errno)))]
+    #[error("the snapshot was not written: {}", not_saved(*.errno))]
     NotSaved {
-        /// The error of the server's system, as in errno(3).
+        /// The error of the server's system, as in errno(3). A negative number is that of the signal that killed the process which
+        /// wrote the snapshot, as in Python's exit codes: -9 for SIGKILL. 0 means that this process ended for an unknown
+        /// reason, such as a panic.
         errno: i32,
     },
+}
+
+/// Describes why a snapshot was not written.
+fn not_saved(errno: i32) -> String {
+    match errno {
+        0 => "the process that wrote it ended early".to_owned(),
+        ..0 => format!("the process that wrote it was killed by signal {}", errno.unsigned_abs()),
+        _ => std::io::Error::from_raw_os_error(errno).to_string(),
+    }
 }
 
 impl Fault {

@@ -6,21 +6,30 @@
 //! 2. It is written through to the disk (fsync).
 //! 3. It is renamed to the target, and then the folder is written through.
 //!
-//! A process that is killed in between, or a disk that is full, leaves the target as it was.
+//! A process that is killed in between, a disk that is full, or a limit for files leaves the target as it was.
 //!
-//! Source: rename(2), fsync(2).
+//! # Limits for files
+//! Writing beyond `RLIMIT_FSIZE` raises SIGXFSZ, which kills the process: the server, if it writes by itself. So nothing is
+//! written beyond it.
+//!
+//! Source: rename(2), fsync(2), setrlimit(2).
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
+use mp_sys::budget::file_size_limit;
+use mp_sys::child::{Ended, PANIC_EXIT_CODE};
 use mp_sys::crash;
 use mp_sys::descriptors::open;
 use rustix::fs::{Mode, OFlags, fsync, ftruncate};
 use rustix::io::Errno;
 
 use crate::OsError;
+use crate::count::count_of;
+use crate::proto::Fault;
 use crate::state::{Limits, SnapshotFault, State};
 use crate::transport::local::{Excludes, LockFile, Missing};
 
@@ -37,7 +46,8 @@ pub struct RestoreError {
 /// Replaces a file by a snapshot.
 ///
 /// # Errors
-/// Those of the system calls; `EBUSY` if another process is writing a snapshot to this file.
+/// Those of the system calls; `EBUSY` if another process is writing a snapshot to this file; `EFBIG` if it would be longer than
+/// a file of this process may be.
 pub(super) fn save(state: &State, path: &Path) -> Result<(), OsError> {
     let folder = path.parent().ok_or(Errno::INVAL)?;
     let name = path.file_name().ok_or(Errno::INVAL)?;
@@ -63,7 +73,7 @@ fn write(state: &State, lock: &LockFile, path: &Path) -> Result<(), OsError> {
     let file = lock.file()?;
     ftruncate(file, 0)?;
     crash::point();
-    state.save(&mut Target(file))?;
+    state.save(&mut Target { file, len: 0 })?;
     crash::point();
     fsync(file)?;
     crash::point();
@@ -72,17 +82,43 @@ fn write(state: &State, lock: &LockFile, path: &Path) -> Result<(), OsError> {
 }
 
 /// A file that is written block by block.
-struct Target<'f>(std::os::fd::BorrowedFd<'f>);
+struct Target<'f> {
+    file: BorrowedFd<'f>,
+    /// How many bytes were written.
+    len: u64,
+}
 
-impl std::io::Write for Target<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+impl io::Write for Target<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         crash::point();
-        Ok(rustix::io::write(self.0, bytes)?)
+        let then = self.len.saturating_add(count_of(bytes.len()));
+        if file_size_limit().is_some_and(|limit| then > limit) {
+            return Err(Errno::FBIG.into());
+        }
+        let written = rustix::io::write(self.file, bytes)?;
+        self.len = self.len.saturating_add(count_of(written));
+        Ok(written)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Returns what the end of a process says about the snapshot that it should have written. It exits with the error of the system,
+/// or with 0. `None` stands for a process that has not ended in time.
+///
+/// # Errors
+/// [`Fault::NotSaved`].
+pub(crate) const fn outcome_of(ended: Option<Ended>) -> Result<(), Fault> {
+    let errno = match ended {
+        Some(Ended::Exited(0)) => return Ok(()),
+        Some(Ended::Signaled(signal)) => signal.saturating_neg(),
+        Some(Ended::Exited(PANIC_EXIT_CODE) | Ended::Unknown) => 0,
+        Some(Ended::Exited(errno)) => errno,
+        None => Errno::TIMEDOUT.raw_os_error(),
+    };
+    Err(Fault::NotSaved { errno })
 }
 
 /// Makes a manager with the objects in a file.
@@ -94,4 +130,21 @@ pub(super) fn restore(limits: Limits, path: &Path) -> Result<State, RestoreError
         .map_err(|error| SnapshotFault::System(error.into()))
         .and_then(|file| State::restore(limits, BufReader::new(File::from(file))));
     restored.map_err(|fault| RestoreError { path: path.to_owned(), fault })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_that_of_the_end() {
+        let text = |ended| outcome_of(ended).unwrap_err().to_string();
+        assert_eq!(outcome_of(Some(Ended::Exited(0))), Ok(()));
+        assert!(text(Some(Ended::Exited(Errno::NOSPC.raw_os_error()))).contains("No space left"));
+        assert!(text(Some(Ended::Signaled(9))).ends_with("was killed by signal 9"));
+        for unknown in [Ended::Exited(PANIC_EXIT_CODE), Ended::Unknown] {
+            assert!(text(Some(unknown)).ends_with("ended early"), "a panic is no error of the network");
+        }
+        assert!(text(None).contains("timed out"), "{}", text(None));
+    }
 }

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use manager_rt::{CallError, Dict, Fault, List, Lock, Manager, SnapshotError, StartError};
+use manager_rt::{CallError, Dict, Fault, List, Lock, Manager, Server, SnapshotError, StartError};
 use mp_sys::testing::{Random, eventually, mounts, skip, spawn, succeeded, tests};
-use rustix::process::{Signal, WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid};
+use rustix::process::{
+    Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, getrlimit, set_child_subreaper, setrlimit,
+    waitid,
+};
 
 use crate::fixture::Place;
 use crate::outliving::reap_all;
@@ -15,6 +18,7 @@ tests! {
     a_snapshot_shows_one_moment_while_others_write,
     a_server_that_is_killed_while_it_saves_leaves_a_complete_file,
     a_full_disk_is_an_error_and_the_file_stays,
+    a_limit_for_files_is_an_error_and_the_server_goes_on,
     a_server_that_cannot_save_at_its_end_says_so,
     a_file_that_cannot_be_restored_is_an_error_that_names_it,
     a_server_keeps_its_objects_from_one_life_to_the_next,
@@ -161,6 +165,42 @@ fn a_full_disk_is_an_error_and_the_file_stays() {
     manager.snapshot(&file).unwrap();
     manager.shutdown().unwrap();
     mounts::uncover(folder.path()).unwrap();
+}
+
+/// Writing beyond RLIMIT_FSIZE raises SIGXFSZ, which kills the process that writes: a copy of the server, or the server itself if
+/// it has other threads, or ends.
+fn a_limit_for_files_is_an_error_and_the_server_goes_on() {
+    let limit = Rlimit { current: Some(1 << 20), maximum: getrlimit(Resource::Fsize).maximum };
+    setrlimit(Resource::Fsize, limit).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, path) = (file_in(&folder), folder.path().join("manager.sock"));
+    let too_long = CallError::Fault(Fault::NotSaved { errno: rustix::io::Errno::FBIG.raw_os_error() });
+    let check = |manager: &Manager| {
+        let list = manager.named("list").list::<Vec<u8>>().unwrap();
+        list.push(&vec![1; 500_000]).unwrap();
+        manager.snapshot(&file).unwrap();
+        let before = std::fs::read(&file).unwrap();
+        list.push(&vec![2; 600_000]).unwrap();
+        assert_eq!(manager.snapshot(&file).unwrap_err().error, too_long);
+        assert_eq!(list.len(), Ok(2), "the server goes on");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    };
+    let manager = Manager::builder().keep(&file).start().unwrap();
+    check(&manager);
+    assert_eq!(manager.shutdown(), Err(too_long));
+    let server = spawn(|| {
+        let (end, until) = std::sync::mpsc::channel::<()>();
+        let waits = std::thread::Builder::new().spawn(move || until.recv().unwrap_err()).unwrap();
+        Server::bind(&path).unwrap().serve().unwrap();
+        drop(end);
+        waits.join().unwrap();
+    });
+    let address = format!("mp+unix:{}", path.display());
+    eventually("the server serves", || Manager::connect(&address).is_ok());
+    let manager = Manager::connect(&address).unwrap();
+    check(&manager);
+    manager.shutdown().unwrap();
+    succeeded(&server);
 }
 
 fn a_server_that_cannot_save_at_its_end_says_so() {

@@ -22,7 +22,7 @@ use super::{EventLoop, SAVER};
 use crate::limits::SAVE_TIME_MAX;
 use crate::proto::Fault;
 use crate::server::peer::Peer;
-use crate::server::save::save;
+use crate::server::save::{outcome_of, save};
 use crate::state::Asked;
 
 /// The exit code of a child that has written its snapshot. Any other one is the error of the system.
@@ -102,11 +102,7 @@ impl EventLoop {
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&number)) {
             tracing::debug!(%error, "the process that writes a snapshot was not watched");
         }
-        let outcome = match ended {
-            Ended::Exited(SAVED) => Ok(()),
-            Ended::Exited(errno) => not_saved(Errno::from_raw_os_error(errno).into()),
-            _ => not_saved(Errno::INTR.into()),
-        };
+        let outcome = outcome_of(Some(ended));
         tracing::debug!(?outcome, path = %asked.path.display(), "a snapshot is over");
         self.end_snapshot(&asked, outcome);
     }
