@@ -35,6 +35,8 @@ pub const ATTRIBUTES_MAX: usize = 16_384;
 pub const NAME_BYTES_MAX: usize = 255;
 /// The longest path of a snapshot, in bytes: that of the system.
 pub const FILE_PATH_BYTES_MAX: usize = 4_095;
+/// The longest name of the file of a snapshot, in bytes: that of most file systems, less what is added for the files beside it.
+pub const FILE_NAME_BYTES_MAX: usize = 230;
 /// The most snapshots that clients may be waiting for at the same time. They are written one after the other.
 pub const SNAPSHOTS_WAITING_MAX: usize = 16;
 /// The most operations in one transaction.

@@ -7,23 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mp_sys::OsError;
+use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::beside_standard;
 use mp_sys::key::Key;
 use mp_sys::line::Count;
 use rustix::io::Errno;
 
 use super::descriptors::Room;
-use super::event_loop::{self, EventLoop, SetUp};
-use super::save::{self, RestoreError};
+use super::event_loop::{self, EventLoop, Kept, SetUp};
+use super::save::{self, Claim, RestoreError};
 use super::sockets::Sockets;
 use super::{BindError, Random, Server, Terms};
 use crate::address::Address;
 #[cfg(feature = "tcp")]
 use crate::address::{AddressError, HostPort};
 use crate::key;
-use crate::limits::KEYS_MAX;
 #[cfg(doc)]
 use crate::limits::REMOTE_KEY_BYTES_MIN;
+use crate::limits::{END_TIME_MAX, KEYS_MAX};
 use crate::state::{Limits, SnapshotFault, State};
 use crate::transport::local::Acceptor;
 use crate::transport::{Acceptors, Listening};
@@ -165,6 +166,9 @@ impl ServerBuilder {
     /// Keeps the objects in a file: begins with those in it, if it exists, and saves them there when the server ends by itself,
     /// by [`Manager::shutdown`](crate::Manager::shutdown), by [`Stopper::stop`](super::Stopper::stop), by being
     /// [idle](Self::idle_end) or by a [signal](Self::end_on_signals).
+    ///
+    /// Nobody else can replace the file meanwhile: another server with the same file is
+    /// [`SnapshotFault::KeptByAnother`].
     ///
     /// If they cannot be saved, the file is as it was before. Then an idle server goes on, and otherwise
     /// [`Server::serve`] returns the error. What is saved is described at
@@ -311,14 +315,15 @@ impl ServerBuilder {
             version: self.version,
         };
         let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
-        let state = initial(limits, self.restore.as_deref(), self.keep.as_deref())?;
+        let kept = self.keep.take().map(kept).transpose()?;
+        let state = initial(limits, self.restore.as_deref(), kept.as_ref().map(|kept| &*kept.path))?;
         let set_up = SetUp { state, acceptors, terms, handshakes_max: room.handshakes };
         let mut work = EventLoop::new(poll, set_up, &self.ends)?;
         if let Some(after) = self.idle_end {
             work.end_when_idle(after);
         }
-        if let Some(path) = self.keep {
-            work.save_at(path);
+        if let Some(kept) = kept {
+            work.keep_in(kept);
         }
         Ok(Server {
             work,
@@ -336,6 +341,22 @@ impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = if self.key.is_none() { "without a key" } else { "with a key" };
         write!(f, "ServerBuilder({key}, at most {})", Count(self.limits.memory_bytes, "byte"))
+    }
+}
+
+/// Takes the right to keep objects in a file, from before it is read. A server that has just been killed may have left a process that
+/// writes to it, so this waits for a while.
+fn kept(path: PathBuf) -> Result<Kept, RestoreError> {
+    match Claim::take_within(&path, Deadline::after(END_TIME_MAX)) {
+        Ok(claim) => Ok(Kept { path, claim: Some(claim) }),
+        Err(error) if error == Errno::BUSY.into() => {
+            Err(RestoreError { path, fault: SnapshotFault::KeptByAnother })
+        }
+        Err(error) => {
+            // The folder may be missing, and be made later.
+            tracing::debug!(%error, path = %path.display(), "the right to keep objects there cannot be had yet");
+            Ok(Kept { path, claim: None })
+        }
     }
 }
 

@@ -21,7 +21,6 @@ mod writing;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mio::unix::SourceFd;
@@ -38,6 +37,7 @@ use crate::server::crowd::Crowd;
 use crate::server::event_loop::alarm::Alarm;
 use crate::server::event_loop::arrivals::Arrivals;
 use crate::server::event_loop::idle::Idle;
+pub(super) use crate::server::event_loop::saving::Kept;
 use crate::server::event_loop::saving::Saving;
 use crate::server::event_loop::turn::Unsettled;
 use crate::server::peer::{Peer, Phase};
@@ -168,11 +168,6 @@ impl EventLoop {
             is_ending: false,
             is_saved: false,
         })
-    }
-
-    /// Saves the objects to this file when the server ends.
-    pub(super) fn save_at(&mut self, path: PathBuf) {
-        self.saving.at_end = Some(path);
     }
 
     /// Runs until the server is ended.

@@ -1,10 +1,10 @@
 //! Snapshots as files.
 //!
 //! # How a file is replaced
-//! 1. The snapshot is written to a file beside the target, with `.new` at the end of its name, and this process holds a lock
-//!    on it. So two snapshots to one target do not mix. A file that a killed process left is used again.
-//! 2. It is written through to the disk (fsync).
-//! 3. It is renamed to the target, and then the folder is written through.
+//! 1. Whoever writes has the right to replace the file, which no other process has: see [`claim`].
+//! 2. The snapshot is written to a new file beside the target.
+//! 3. It is written through to the disk (fsync).
+//! 4. It is renamed to the target, and then the folder is written through.
 //!
 //! A process that is killed in between, a disk that is full, or a limit for files leaves the target as it was.
 //!
@@ -14,24 +14,25 @@
 //!
 //! Source: rename(2), fsync(2), setrlimit(2).
 
-use std::ffi::OsString;
+mod claim;
+
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use mp_sys::budget::file_size_limit;
 use mp_sys::child::{Ended, PANIC_EXIT_CODE};
 use mp_sys::crash;
 use mp_sys::descriptors::open;
-use rustix::fs::{Mode, OFlags, fsync, ftruncate};
+use rustix::fs::{Mode, OFlags, fsync};
 use rustix::io::Errno;
 
+pub(super) use self::claim::{Claim, Target};
 use crate::OsError;
 use crate::count::count_of;
 use crate::proto::Fault;
 use crate::state::{Limits, SnapshotFault, State};
-use crate::transport::local::{Excludes, LockFile, Missing};
 
 /// Why the objects in a file were not restored. Nothing is half restored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,52 +44,48 @@ pub struct RestoreError {
     pub fault: SnapshotFault,
 }
 
-/// Replaces a file by a snapshot.
-///
-/// # Errors
-/// Those of the system calls; `EBUSY` if another process is writing a snapshot to this file; `EFBIG` if it would be longer than
-/// a file of this process may be.
-pub(super) fn save(state: &State, path: &Path) -> Result<(), OsError> {
-    let folder = path.parent().ok_or(Errno::INVAL)?;
-    let name = path.file_name().ok_or(Errno::INVAL)?;
-    let mut new = OsString::from(name);
-    new.push(".new");
-    let new = folder.join(new);
-    let lock = LockFile::take(&new, Excludes::All, Missing::Make)?.ok_or(Errno::BUSY)?;
-    crash::point();
-    let saved = write(state, &lock, path);
-    if saved.is_err() {
-        lock.remove();
+impl Claim {
+    /// Replaces the file by a snapshot.
+    ///
+    /// # Errors
+    /// Those of the system calls; `EFBIG` if it would be longer than a file of this process may be.
+    pub(super) fn save(&self, state: &State) -> Result<(), OsError> {
+        self.target().sweep();
+        crash::point();
+        let (file, new) = self.target().make_new()?;
+        let saved = self.write(state, file.as_fd(), &new);
+        if saved.is_err() {
+            let removed = std::fs::remove_file(&new);
+            tracing::debug!(?removed, path = %new.display(), "a snapshot was not written");
+        }
+        saved?;
+        crash::point();
+        // Without this, the file would be complete after a crash of the machine, but might be the previous one.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        fsync(open(self.target().folder(), flags, Mode::empty())?)?;
+        crash::point();
+        Ok(())
     }
-    saved?;
-    crash::point();
-    // Without this, the file would be complete after a crash of the machine, but might be the previous one.
-    let folder = open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    fsync(&folder)?;
-    crash::point();
-    Ok(())
-}
 
-fn write(state: &State, lock: &LockFile, path: &Path) -> Result<(), OsError> {
-    let file = lock.file()?;
-    ftruncate(file, 0)?;
-    crash::point();
-    state.save(&mut Target { file, len: 0 })?;
-    crash::point();
-    fsync(file)?;
-    crash::point();
-    rustix::fs::rename(lock.path(), path)?;
-    Ok(())
+    fn write(&self, state: &State, file: BorrowedFd<'_>, new: &Path) -> Result<(), OsError> {
+        crash::point();
+        state.save(&mut Output { file, len: 0 })?;
+        crash::point();
+        fsync(file)?;
+        crash::point();
+        rustix::fs::rename(new, self.target().path())?;
+        Ok(())
+    }
 }
 
 /// A file that is written block by block.
-struct Target<'f> {
+struct Output<'f> {
     file: BorrowedFd<'f>,
     /// How many bytes were written.
     len: u64,
 }
 
-impl io::Write for Target<'_> {
+impl io::Write for Output<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         crash::point();
         let then = self.len.saturating_add(count_of(bytes.len()));

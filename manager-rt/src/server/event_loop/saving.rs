@@ -17,12 +17,13 @@ use mp_sys::OsError;
 use mp_sys::child::{ChildProcess, Ended, ForkError, fork_to_write};
 use mp_sys::deadline::{Deadline, now_nanos};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
 use super::{EventLoop, SAVER};
-use crate::limits::SAVE_TIME_MAX;
+use crate::limits::{END_TIME_MAX, SAVE_TIME_MAX};
 use crate::proto::Fault;
 use crate::server::peer::Peer;
-use crate::server::save::{outcome_of, save};
+use crate::server::save::{Claim, Target, outcome_of};
 use crate::state::Asked;
 
 /// The exit code of a child that has written its snapshot. Any other one is the error of the system.
@@ -31,14 +32,69 @@ const SAVED: i32 = 0;
 /// The snapshots that clients wait for.
 #[derive(Debug, Default)]
 pub(super) struct Saving {
-    /// The one that is being written.
-    present: Option<(ChildProcess, Asked)>,
+    present: Option<Present>,
     next: VecDeque<Asked>,
     /// The file to which the objects are saved when the server ends.
-    pub(super) at_end: Option<PathBuf>,
+    kept: Option<Kept>,
+}
+
+/// A snapshot that a child writes.
+#[derive(Debug)]
+struct Present {
+    child: ChildProcess,
+    asked: Asked,
+    /// The right to replace the file, unless the server has that for its whole life.
+    claim: Option<Claim>,
+}
+
+/// A file in which a server keeps its objects.
+#[derive(Debug)]
+pub(in crate::server) struct Kept {
+    pub(in crate::server) path: PathBuf,
+    /// `None` as long as the right cannot be had, for want of the folder, for example.
+    pub(in crate::server) claim: Option<Claim>,
+}
+
+impl Kept {
+    fn claim(&mut self) -> Result<&Claim, OsError> {
+        match &mut self.claim {
+            Some(claim) => Ok(claim),
+            none => Ok(none.insert(Claim::take(Target::at(&self.path)?)?)),
+        }
+    }
+}
+
+impl Saving {
+    /// Takes the right to replace a file. Returns `None` if the server keeps its objects there, and has the right already.
+    fn claim(&self, path: &Path) -> Result<Option<Claim>, OsError> {
+        let target = Target::at(path)?;
+        match self.own_claim() {
+            Some(own) if *own.target() == target => Ok(None),
+            _ => Claim::take(target).map(Some),
+        }
+    }
+
+    fn own_claim(&self) -> Option<&Claim> {
+        self.kept.as_ref()?.claim.as_ref()
+    }
+}
+
+impl Drop for Saving {
+    fn drop(&mut self) {
+        if let Some(present) = self.present.take() {
+            // Its child goes on writing, and needs the right.
+            let own = self.kept.take().and_then(|kept| kept.claim);
+            present.claim.into_iter().chain(own).for_each(Claim::leave);
+        }
+    }
 }
 
 impl EventLoop {
+    /// Saves the objects to this file when the server ends.
+    pub(in crate::server) fn keep_in(&mut self, kept: Kept) {
+        self.saving.kept = Some(kept);
+    }
+
     /// Begins what clients have asked for.
     pub(super) fn begin_snapshots(&mut self) {
         for asked in self.state.take_snapshots() {
@@ -56,55 +112,70 @@ impl EventLoop {
         while self.saving.present.is_none()
             && let Some(asked) = self.saving.next.pop_front()
         {
-            let (state, path) = (&self.state, &asked.path);
-            let write = || match save(state, path) {
-                Ok(()) => SAVED,
-                Err(error) => error.raw_os_error(),
-            };
-            let begun = fork_to_write(write).map_err(|error| match error {
-                ForkError::OtherThreads(_) | ForkError::ThreadsUnknown(_) | ForkError::GuardHeld(_) => {
-                    save(state, path).err()
-                }
-                ForkError::OutOfMemory => Some(Errno::NOMEM.into()),
-                ForkError::OutOfDescriptors => Some(Errno::MFILE.into()),
-                ForkError::System(error) => Some(error),
-                _ => Some(Errno::AGAIN.into()),
-            });
-            let begun = begun.and_then(|child| match self.watch(&child) {
-                Ok(()) => Ok(child),
-                Err(error) => Err(Some(error)),
-            });
-            match begun {
-                Ok(child) => self.saving.present = Some((child, asked)),
-                Err(error) => self.end_snapshot(&asked, error.map_or(Ok(()), not_saved)),
+            match self.begin_snapshot(&asked.path) {
+                Ok(Some((child, claim))) => self.saving.present = Some(Present { child, asked, claim }),
+                Ok(None) => self.end_snapshot(&asked, Ok(())),
+                Err(error) => self.end_snapshot(&asked, not_saved(error)),
             }
         }
     }
 
-    fn watch(&self, child: &ChildProcess) -> Result<(), OsError> {
+    /// Forks a child that writes a snapshot. If that is not possible, writes it, and returns `None`.
+    fn begin_snapshot(&self, path: &Path) -> Result<Option<(ChildProcess, Option<Claim>)>, OsError> {
+        let claim = self.saving.claim(path)?;
+        let right = claim.as_ref().or_else(|| self.saving.own_claim()).ok_or(Errno::BADF)?;
+        // The child gets it with the fork, and keeps it until it ends.
+        let lent = right.lend()?;
+        let state = &self.state;
+        let write = || match right.save(state) {
+            Ok(()) => SAVED,
+            Err(error) => error.raw_os_error(),
+        };
+        let forked = fork_to_write(write);
+        drop(lent);
+        let child = match forked {
+            Ok(child) => child,
+            Err(ForkError::OtherThreads(_) | ForkError::ThreadsUnknown(_) | ForkError::GuardHeld(_)) => {
+                return right.save(state).map(|()| None);
+            }
+            Err(ForkError::OutOfMemory) => return Err(Errno::NOMEM.into()),
+            Err(ForkError::OutOfDescriptors) => return Err(Errno::MFILE.into()),
+            Err(ForkError::System(error)) => return Err(error),
+            Err(_) => return Err(Errno::AGAIN.into()),
+        };
         let number = child.as_fd().as_raw_fd();
-        self.poll.registry().register(&mut SourceFd(&number), SAVER, Interest::READABLE)?;
-        Ok(())
+        match self.poll.registry().register(&mut SourceFd(&number), SAVER, Interest::READABLE) {
+            Ok(()) => Ok(Some((child, claim))),
+            Err(error) => {
+                // Nobody would hear of its end.
+                let killed = child.signal(Signal::KILL.as_raw());
+                let ended = child.wait(Deadline::after(END_TIME_MAX));
+                tracing::debug!(?killed, ?ended, "the process that writes a snapshot cannot be watched");
+                Err(error.into())
+            }
+        }
     }
 
     /// Handles the end of the child that has written a snapshot.
     pub(super) fn has_saved(&mut self) {
-        let Some((child, asked)) = self.saving.present.take() else { return };
-        let ended = match child.wait(Deadline::after(Duration::ZERO)) {
+        let Some(present) = self.saving.present.take() else { return };
+        let ended = match present.child.wait(Deadline::after(Duration::ZERO)) {
             Ok(None) => {
-                self.saving.present = Some((child, asked));
+                self.saving.present = Some(present);
                 return;
             }
             Ok(Some(ended)) => ended,
             Err(_) => Ended::Unknown,
         };
-        let number = child.as_fd().as_raw_fd();
+        let number = present.child.as_fd().as_raw_fd();
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&number)) {
             tracing::debug!(%error, "the process that writes a snapshot was not watched");
         }
         let outcome = outcome_of(Some(ended));
-        tracing::debug!(?outcome, path = %asked.path.display(), "a snapshot is over");
-        self.end_snapshot(&asked, outcome);
+        tracing::debug!(?outcome, path = %present.asked.path.display(), "a snapshot is over");
+        // Whoever hears of the end can have the right.
+        drop(present.claim);
+        self.end_snapshot(&present.asked, outcome);
     }
 
     fn end_snapshot(&mut self, asked: &Asked, outcome: Result<(), Fault>) {
@@ -116,19 +187,37 @@ impl EventLoop {
     ///
     /// # Errors
     /// Those of the system calls. The file is as it was before.
-    pub(super) fn save_at_end(&self) -> Result<(), OsError> {
-        let Some(path) = &self.saving.at_end else { return Ok(()) };
-        if let Some((child, _)) = &self.saving.present {
-            // It may be writing to the same file, and what it writes is older.
-            let ended = child.wait(Deadline::after(SAVE_TIME_MAX));
-            tracing::debug!(?ended, "the last snapshot is over");
+    pub(super) fn save_at_end(&mut self) -> Result<(), OsError> {
+        if self.saving.kept.is_none() {
+            return Ok(());
         }
-        save(&self.state, path).inspect_err(|error| cannot_save(path, *error))
+        let saved = self.end_present().and_then(|()| match &mut self.saving.kept {
+            Some(kept) => kept.claim()?.save(&self.state),
+            None => Ok(()),
+        });
+        if let (Err(error), Some(kept)) = (saved, &self.saving.kept) {
+            tracing::error!(%error, path = %kept.path.display(), "the objects cannot be saved");
+        }
+        saved
     }
-}
 
-fn cannot_save(path: &Path, error: OsError) {
-    tracing::error!(%error, path = %path.display(), "the objects cannot be saved");
+    /// Waits for the child that writes a snapshot: it may be writing to the same file, and what it writes is older.
+    ///
+    /// # Errors
+    /// `ETIMEDOUT` if the child does not even end by SIGKILL.
+    fn end_present(&mut self) -> Result<(), OsError> {
+        let Some(present) = &self.saving.present else { return Ok(()) };
+        let has_ended = |time| !matches!(present.child.wait(Deadline::after(time)), Ok(None));
+        if !has_ended(SAVE_TIME_MAX) {
+            let killed = present.child.signal(Signal::KILL.as_raw());
+            tracing::warn!(?killed, "the last snapshot took too long");
+            if !has_ended(END_TIME_MAX) {
+                return Err(Errno::TIMEDOUT.into());
+            }
+        }
+        self.has_saved();
+        Ok(())
+    }
 }
 
 fn not_saved(error: OsError) -> Result<(), Fault> {

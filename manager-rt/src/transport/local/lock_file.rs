@@ -101,12 +101,6 @@ impl LockFile {
         self.file.file().map_err(|_| Errno::BADF.into())
     }
 
-    /// Returns the path of the file.
-    #[cfg(feature = "server")]
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Removes the file, and releases the lock. Does nothing in a forked child, which does not have the lock.
     pub(crate) fn remove(self) {
         if self.file.file().is_err() {
