@@ -40,16 +40,19 @@ impl Manager {
     /// Programs that were connected before the restart connect again: their proxies are [`CallError::Restarted`].
     ///
     /// Only a program on the server's host may ask for a snapshot, since it names a file there; another one gets
-    /// [`Fault::Unauthorised`]. The file is readable for the server's user only.
+    /// [`Fault::Unauthorised`]. The file is readable for the server's user only. If the path is that of a symbolic link, the file
+    /// to which it leads is replaced. The name of the file has at most
+    /// [`FILE_NAME_BYTES_MAX`](crate::limits::FILE_NAME_BYTES_MAX) bytes.
     ///
     /// # Errors
-    /// [`SnapshotError`], with [`Fault::NotSaved`] if the file cannot be written, [`Fault::TooMany`] if more than
+    /// [`SnapshotError`], with [`Fault::NotSaved`] if the file cannot be written (`EBUSY` while another process writes to it, or
+    /// another server keeps its objects there), [`Fault::TooMany`] if more than
     /// [`SNAPSHOTS_WAITING_MAX`](crate::limits::SNAPSHOTS_WAITING_MAX) calls wait for snapshots, and [`Fault::Unsupported`]
     /// from a manager in the memory of a process.
     ///
     /// # Crash
-    /// If the server is killed, the file is the previous one or the new one. A file whose name ends with `.new` may be left beside
-    /// it, which the next snapshot uses.
+    /// If the server is killed, the file is the previous one or the new one. A file whose name ends with `.mp-new` may be left
+    /// beside it, which the next snapshot removes.
     ///
     /// # Source
     /// Redis, `BGSAVE`.

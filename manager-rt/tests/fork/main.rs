@@ -11,6 +11,7 @@ mod folders;
 mod frozen;
 mod in_process;
 mod inherited;
+mod keeping;
 mod leases;
 mod locks;
 mod meeting;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
         frozen::TESTS,
         in_process::TESTS,
         inherited::TESTS,
+        keeping::TESTS,
         leases::TESTS,
         locks::TESTS,
         meeting::TESTS,

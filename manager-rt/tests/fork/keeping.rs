@@ -1,0 +1,134 @@
+//! Files in which servers keep their objects: others' files in the same folder, two servers, and writers that outlive
+//! their server.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use manager_rt::{CallError, Fault, Manager, StartError};
+use mp_sys::deadline::Deadline;
+use mp_sys::testing::{eventually, is_in_state, spawn, succeeded, tests};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
+
+use crate::fixture::Place;
+use crate::outliving::reap_all;
+
+tests! {
+    files_of_others_in_the_folder_stay_as_they_are,
+    two_servers_never_keep_one_file,
+    a_writer_that_outlives_its_server_is_never_overtaken,
+}
+
+fn not_saved(errno: Errno) -> CallError {
+    CallError::Fault(Fault::NotSaved { errno: errno.raw_os_error() })
+}
+
+fn keeping(file: &Path) -> Result<Manager, StartError> {
+    Manager::builder().keep(file).start()
+}
+
+fn files_of_others_in_the_folder_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["one.new", "one.lock", "link.new"] {
+        fs::write(at(name), "precious").unwrap();
+        fs::hard_link(at(name), at(&format!("{name}.linked"))).unwrap();
+    }
+    fs::create_dir(at("real")).unwrap();
+    symlink("real/two", at("link")).unwrap();
+    let count = || fs::read_dir(folder.path()).unwrap().count();
+    let before = count();
+    let manager = Manager::start().unwrap();
+    manager.named("value").value(&1_u8).unwrap();
+    for _ in 0..2 {
+        manager.snapshot(at("one")).unwrap();
+        manager.snapshot(at("link")).unwrap();
+    }
+    assert_eq!(manager.snapshot(at("real")).unwrap_err().error, not_saved(Errno::ISDIR));
+    manager.shutdown().unwrap();
+    for name in ["one.new", "one.lock", "link.new"] {
+        for name in [name.to_owned(), format!("{name}.linked")] {
+            assert_eq!(fs::read_to_string(at(&name)).unwrap(), "precious", "{name}");
+        }
+    }
+    assert!(at("link").symlink_metadata().unwrap().is_symlink());
+    for name in ["one", "real/two"] {
+        assert_eq!(at(name).symlink_metadata().unwrap().mode() & 0o777, 0o600);
+        let manager = Manager::builder().restore(at(name)).start().unwrap();
+        assert_eq!(manager.names(), Ok(vec!["value".to_owned()]));
+        manager.shutdown().unwrap();
+    }
+    assert_eq!((count(), fs::read_dir(at("real")).unwrap().count()), (before + 1, 1));
+}
+
+fn two_servers_never_keep_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    symlink(&file, &link).unwrap();
+    let first = keeping(&file).unwrap();
+    first.named("value").value(&1_u8).unwrap();
+    let Err(StartError::Restore(text)) = keeping(&link) else { panic!("another server keeps the file") };
+    assert!(text.contains(link.to_str().unwrap()) && text.contains("another server keeps"), "{text}");
+    let other = Manager::start().unwrap();
+    other.named("other").value(&2_u8).unwrap();
+    assert_eq!(other.snapshot(&link).unwrap_err().error, not_saved(Errno::BUSY));
+    first.snapshot(&link).unwrap();
+    first.shutdown().unwrap();
+    let second = keeping(&link).unwrap();
+    assert_eq!(second.names(), Ok(vec!["value".to_owned()]));
+    other.shutdown().unwrap();
+    second.shutdown().unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside the file");
+}
+
+/// Stops the process that a server has forked. Returns `None` if it was over before.
+fn stop_child_of(server: Pid, is_over: impl Fn() -> bool) -> Option<Pid> {
+    while !is_over() {
+        let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
+        let Some(child) = children.split_whitespace().next() else { continue };
+        let child = Pid::from_raw(child.parse().unwrap()).unwrap();
+        if kill_process(child, Signal::STOP).is_err() {
+            return None;
+        }
+        let has_ended = || is_in_state(child, 'Z') || !Path::new(&format!("/proc/{child}")).exists();
+        eventually("it is stopped", || is_in_state(child, 'T') || has_ended());
+        return is_in_state(child, 'T').then_some(child);
+    }
+    None
+}
+
+/// What it writes is older than what the next server would save.
+fn a_writer_that_outlives_its_server_is_never_overtaken() {
+    set_child_subreaper(Some(getpid())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    loop {
+        let first = keeping(&file).unwrap();
+        let server = Place::of(&first);
+        let list = first.named("list").list::<Vec<u8>>().unwrap();
+        list.clear().unwrap();
+        list.extend(&vec![vec![1; 100_000]; 200]).unwrap();
+        let saver = spawn(|| drop(first.snapshot(&file)));
+        let stopped = stop_child_of(server.server, || {
+            matches!(saver.wait(Deadline::after(Duration::ZERO)), Ok(Some(_)))
+        });
+        server.signal(Signal::KILL);
+        succeeded(&saver);
+        let Some(writer) = stopped else { continue };
+        let Err(StartError::Restore(text)) = keeping(&file) else { panic!("it still writes") };
+        assert!(text.contains("another server keeps"), "{text}");
+        kill_process(writer, Signal::CONT).unwrap();
+        break;
+    }
+    let second = keeping(&file).unwrap();
+    assert_eq!(
+        second.named("list").list::<Vec<u8>>().unwrap().len(),
+        Ok(200),
+        "it has what was written last"
+    );
+    second.shutdown().unwrap();
+    reap_all();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");
+}
