@@ -46,7 +46,8 @@ impl Manager {
     ///
     /// # Errors
     /// [`SnapshotError`], with [`Fault::NotSaved`] if the file cannot be written (`EBUSY` while another process writes to it, or
-    /// another server keeps its objects there), [`Fault::TooMany`] if more than
+    /// another server keeps its objects there; `ETIMEDOUT` after
+    /// [`save_time_max`](crate::ServerBuilder::save_time_max)), [`Fault::TooMany`] if more than
     /// [`SNAPSHOTS_WAITING_MAX`](crate::limits::SNAPSHOTS_WAITING_MAX) calls wait for snapshots, and [`Fault::Unsupported`]
     /// from a manager in the memory of a process.
     ///

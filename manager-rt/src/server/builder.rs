@@ -40,6 +40,7 @@ pub struct ServerBuilder {
     idle_end: Option<Duration>,
     restore: Option<PathBuf>,
     keep: Option<PathBuf>,
+    save_time: Option<Duration>,
     given: Vec<OwnedFd>,
     random: Random,
     #[cfg(test)]
@@ -176,6 +177,15 @@ impl ServerBuilder {
     #[must_use]
     pub fn keep(mut self, path: impl Into<PathBuf>) -> Self {
         self.keep = Some(path.into());
+        self
+    }
+
+    /// Sets how long a snapshot may take, from the moment at which the server hears of it. Then it fails with
+    /// [`Fault::NotSaved`](crate::Fault::NotSaved) and `ETIMEDOUT`, and the file is as it was before. By default, it is
+    /// [`SAVE_TIME_MAX`](crate::limits::SAVE_TIME_MAX).
+    #[must_use]
+    pub fn save_time_max(mut self, time: Duration) -> Self {
+        self.save_time = Some(time);
         self
     }
 
@@ -321,6 +331,9 @@ impl ServerBuilder {
         let mut work = EventLoop::new(poll, set_up, &self.ends)?;
         if let Some(after) = self.idle_end {
             work.end_when_idle(after);
+        }
+        if let Some(time) = self.save_time {
+            work.limit_snapshots(time);
         }
         if let Some(kept) = kept {
             work.keep_in(kept);

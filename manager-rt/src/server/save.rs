@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use mp_sys::budget::file_size_limit;
 use mp_sys::child::{Ended, PANIC_EXIT_CODE};
 use mp_sys::crash;
+use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::open;
 use rustix::fs::{Mode, OFlags, fsync};
 use rustix::io::Errno;
@@ -48,12 +49,12 @@ impl Claim {
     /// Replaces the file by a snapshot.
     ///
     /// # Errors
-    /// Those of the system calls; `EFBIG` if it would be longer than a file of this process may be.
-    pub(super) fn save(&self, state: &State) -> Result<(), OsError> {
+    /// Those of the system calls; `EFBIG` if it would be longer than a file of this process may be; `ETIMEDOUT` at the deadline.
+    pub(super) fn save(&self, state: &State, deadline: Deadline) -> Result<(), OsError> {
         self.target().sweep();
         crash::point();
         let (file, new) = self.target().make_new()?;
-        let saved = self.write(state, file.as_fd(), &new);
+        let saved = self.write(state, Output { file: file.as_fd(), len: 0, deadline }, &new);
         if saved.is_err() {
             let removed = std::fs::remove_file(&new);
             tracing::debug!(?removed, path = %new.display(), "a snapshot was not written");
@@ -67,12 +68,15 @@ impl Claim {
         Ok(())
     }
 
-    fn write(&self, state: &State, file: BorrowedFd<'_>, new: &Path) -> Result<(), OsError> {
+    fn write(&self, state: &State, mut output: Output<'_>, new: &Path) -> Result<(), OsError> {
         crash::point();
-        state.save(&mut Output { file, len: 0 })?;
+        state.save(&mut output)?;
         crash::point();
-        fsync(file)?;
+        fsync(output.file)?;
         crash::point();
+        if output.deadline.has_passed() {
+            return Err(Errno::TIMEDOUT.into());
+        }
         rustix::fs::rename(new, self.target().path())?;
         Ok(())
     }
@@ -83,11 +87,15 @@ struct Output<'f> {
     file: BorrowedFd<'f>,
     /// How many bytes were written.
     len: u64,
+    deadline: Deadline,
 }
 
 impl io::Write for Output<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         crash::point();
+        if self.deadline.has_passed() {
+            return Err(Errno::TIMEDOUT.into());
+        }
         let then = self.len.saturating_add(count_of(bytes.len()));
         if file_size_limit().is_some_and(|limit| then > limit) {
             return Err(Errno::FBIG.into());

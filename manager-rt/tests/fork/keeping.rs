@@ -6,7 +6,8 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
-use manager_rt::{CallError, Fault, Manager, StartError};
+use manager_rt::{CallError, Fault, Manager, Server, SnapshotError, StartError};
+use mp_sys::child::ChildProcess;
 use mp_sys::deadline::Deadline;
 use mp_sys::testing::{eventually, is_in_state, spawn, succeeded, tests};
 use rustix::io::Errno;
@@ -19,6 +20,8 @@ tests! {
     files_of_others_in_the_folder_stay_as_they_are,
     two_servers_never_keep_one_file,
     a_writer_that_outlives_its_server_is_never_overtaken,
+    a_snapshot_without_time_fails_and_the_server_goes_on,
+    a_writer_that_hangs_is_killed_when_its_time_is_over,
 }
 
 fn not_saved(errno: Errno) -> CallError {
@@ -130,5 +133,60 @@ fn a_writer_that_outlives_its_server_is_never_overtaken() {
     );
     second.shutdown().unwrap();
     reap_all();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+/// Starts a server in a child of this process, whose snapshots may take so long.
+fn serve_with(time: Duration, folder: &Path) -> (ChildProcess, Manager) {
+    let path = folder.join("manager.sock");
+    let server = spawn(|| Server::builder().save_time_max(time).bind(&path).unwrap().serve().unwrap());
+    let address = format!("mp+unix:{}", path.display());
+    eventually("the server serves", || Manager::connect(&address).is_ok());
+    (server, Manager::connect(&address).unwrap())
+}
+
+fn a_snapshot_without_time_fails_and_the_server_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, manager) = serve_with(Duration::ZERO, folder.path());
+    manager.named("value").value(&1_u8).unwrap();
+    for _ in 0..3 {
+        let late = manager.snapshot(folder.path().join("file")).unwrap_err();
+        assert_eq!(late.error, not_saved(Errno::TIMEDOUT));
+        assert_eq!(manager.names(), Ok(vec!["value".to_owned()]));
+    }
+    manager.shutdown().unwrap();
+    succeeded(&server);
+    assert!(!folder.path().join("file").exists());
+}
+
+fn a_writer_that_hangs_is_killed_when_its_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let (server, manager) = serve_with(Duration::from_secs(5), folder.path());
+    let list = manager.named("list").list::<Vec<u8>>().unwrap();
+    list.extend(&vec![vec![1; 100_000]; 200]).unwrap();
+    let errno = manager.named("errno").value(&0_i32).unwrap();
+    let process = Pid::from_raw(server.id().cast_signed()).unwrap();
+    loop {
+        errno.set(&0).unwrap();
+        let saver = spawn(|| match manager.snapshot(&file) {
+            Err(SnapshotError { error: CallError::Fault(Fault::NotSaved { errno: cause }), .. }) => {
+                errno.set(&cause).unwrap();
+            }
+            outcome => outcome.unwrap(),
+        });
+        let stopped =
+            stop_child_of(process, || matches!(saver.wait(Deadline::after(Duration::ZERO)), Ok(Some(_))));
+        succeeded(&saver);
+        if let Some(writer) = stopped {
+            eventually("it is killed", || !Path::new(&format!("/proc/{writer}")).exists());
+            break;
+        }
+    }
+    assert_eq!(errno.get(), Ok(Errno::TIMEDOUT.raw_os_error()));
+    list.clear().unwrap();
+    eventually("the server goes on", || manager.snapshot(&file).is_ok());
+    manager.shutdown().unwrap();
+    succeeded(&server);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");
 }

@@ -5,6 +5,11 @@
 //!
 //! A process with other threads cannot fork safely: a thread may hold the lock of the allocator, for example. In such a process,
 //! the server writes the snapshot itself, and its clients wait.
+//!
+//! # Time
+//! A snapshot has a limit, from the moment at which the server hears of it. The process that writes looks at the clock between two
+//! blocks. One that hangs in between, because its disk does not answer, for example, is killed. The file is as it was before then. If it does
+//! not even end by SIGKILL, the client hears that after [`END_TIME_MAX`], and the next snapshots wait for its end.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
@@ -20,6 +25,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::{EventLoop, SAVER};
+use crate::count::nanos_of;
 use crate::limits::{END_TIME_MAX, SAVE_TIME_MAX};
 use crate::proto::Fault;
 use crate::server::peer::Peer;
@@ -30,19 +36,32 @@ use crate::state::Asked;
 const SAVED: i32 = 0;
 
 /// The snapshots that clients wait for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Saving {
     present: Option<Present>,
-    next: VecDeque<Asked>,
+    next: VecDeque<Waiting>,
+    /// How long a snapshot may take.
+    time_max: Duration,
     /// The file to which the objects are saved when the server ends.
     kept: Option<Kept>,
+}
+
+/// A call that waits for a snapshot.
+#[derive(Debug)]
+struct Waiting {
+    asked: Asked,
+    /// When it has waited for too long, in nanoseconds of the monotonic clock.
+    until: u64,
 }
 
 /// A snapshot that a child writes.
 #[derive(Debug)]
 struct Present {
     child: ChildProcess,
-    asked: Asked,
+    /// `None` if the client has been told that it takes too long.
+    waiting: Option<Waiting>,
+    /// Whether the child was killed for that reason.
+    is_late: bool,
     /// The right to replace the file, unless the server has that for its whole life.
     claim: Option<Claim>,
 }
@@ -64,7 +83,24 @@ impl Kept {
     }
 }
 
+impl Default for Saving {
+    fn default() -> Self {
+        Self { present: None, next: VecDeque::new(), time_max: SAVE_TIME_MAX, kept: None }
+    }
+}
+
 impl Saving {
+    /// Returns when a snapshot takes too long next.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        let present = self.present.as_ref().and_then(|present| present.waiting.as_ref());
+        present.into_iter().chain(self.next.front()).map(|waiting| waiting.until).min()
+    }
+
+    /// Removes and returns a call that has waited for too long. The first one in the line waits for the longest.
+    fn pop_late(&mut self, now: u64) -> Option<Waiting> {
+        if self.next.front()?.until <= now { self.next.pop_front() } else { None }
+    }
+
     /// Takes the right to replace a file. Returns `None` if the server keeps its objects there, and has the right already.
     fn claim(&self, path: &Path) -> Result<Option<Claim>, OsError> {
         let target = Target::at(path)?;
@@ -95,6 +131,11 @@ impl EventLoop {
         self.saving.kept = Some(kept);
     }
 
+    /// Limits how long a snapshot may take.
+    pub(in crate::server) const fn limit_snapshots(&mut self, time: Duration) {
+        self.saving.time_max = time;
+    }
+
     /// Begins what clients have asked for.
     pub(super) fn begin_snapshots(&mut self) {
         for asked in self.state.take_snapshots() {
@@ -104,30 +145,64 @@ impl EventLoop {
             let peer = slot.and_then(|slot| self.peers.get(slot));
             let is_here = |peer: &Peer| peer.client() == Some(asked.client) && !peer.is_remote();
             if peer.is_some_and(is_here) {
-                self.saving.next.push_back(asked);
+                let until = now_nanos().saturating_add(nanos_of(self.saving.time_max));
+                self.saving.next.push_back(Waiting { asked, until });
             } else {
                 self.end_snapshot(&asked, Err(Fault::Unauthorised));
             }
         }
         while self.saving.present.is_none()
-            && let Some(asked) = self.saving.next.pop_front()
+            && let Some(waiting) = self.saving.next.pop_front()
         {
-            match self.begin_snapshot(&asked.path) {
-                Ok(Some((child, claim))) => self.saving.present = Some(Present { child, asked, claim }),
-                Ok(None) => self.end_snapshot(&asked, Ok(())),
-                Err(error) => self.end_snapshot(&asked, not_saved(error)),
+            match self.begin_snapshot(&waiting.asked.path, waiting.until) {
+                Ok(Some((child, claim))) => {
+                    let waiting = Some(waiting);
+                    self.saving.present = Some(Present { child, waiting, is_late: false, claim });
+                }
+                Ok(None) => self.end_snapshot(&waiting.asked, Ok(())),
+                Err(error) => self.end_snapshot(&waiting.asked, not_saved(error)),
+            }
+        }
+        self.end_late_snapshots();
+    }
+
+    /// Ends snapshots that take too long.
+    fn end_late_snapshots(&mut self) {
+        let now = now_nanos();
+        if self.saving.next_deadline().is_none_or(|until| now < until) {
+            return;
+        }
+        while let Some(late) = self.saving.pop_late(now) {
+            self.end_snapshot(&late.asked, outcome_of(None));
+        }
+        let Some(present) = &mut self.saving.present else { return };
+        if let Some(waiting) = present.waiting.as_mut().filter(|waiting| waiting.until <= now) {
+            if present.is_late {
+                // It hangs in the kernel.
+                let late = present.waiting.take();
+                late.into_iter().for_each(|late| self.end_snapshot(&late.asked, outcome_of(None)));
+            } else {
+                let killed = present.child.signal(Signal::KILL.as_raw());
+                tracing::debug!(?killed, path = %waiting.asked.path.display(), "a snapshot takes too long");
+                present.is_late = true;
+                waiting.until = now.saturating_add(nanos_of(END_TIME_MAX));
             }
         }
     }
 
     /// Forks a child that writes a snapshot. If that is not possible, writes it, and returns `None`.
-    fn begin_snapshot(&self, path: &Path) -> Result<Option<(ChildProcess, Option<Claim>)>, OsError> {
+    fn begin_snapshot(
+        &self,
+        path: &Path,
+        until: u64,
+    ) -> Result<Option<(ChildProcess, Option<Claim>)>, OsError> {
         let claim = self.saving.claim(path)?;
+        let deadline = Deadline::after(Duration::from_nanos(until.saturating_sub(now_nanos())));
         let right = claim.as_ref().or_else(|| self.saving.own_claim()).ok_or(Errno::BADF)?;
         // The child gets it with the fork, and keeps it until it ends.
         let lent = right.lend()?;
         let state = &self.state;
-        let write = || match right.save(state) {
+        let write = || match right.save(state, deadline) {
             Ok(()) => SAVED,
             Err(error) => error.raw_os_error(),
         };
@@ -136,7 +211,7 @@ impl EventLoop {
         let child = match forked {
             Ok(child) => child,
             Err(ForkError::OtherThreads(_) | ForkError::ThreadsUnknown(_) | ForkError::GuardHeld(_)) => {
-                return right.save(state).map(|()| None);
+                return right.save(state, deadline).map(|()| None);
             }
             Err(ForkError::OutOfMemory) => return Err(Errno::NOMEM.into()),
             Err(ForkError::OutOfDescriptors) => return Err(Errno::MFILE.into()),
@@ -171,11 +246,16 @@ impl EventLoop {
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&number)) {
             tracing::debug!(%error, "the process that writes a snapshot was not watched");
         }
-        let outcome = outcome_of(Some(ended));
-        tracing::debug!(?outcome, path = %present.asked.path.display(), "a snapshot is over");
+        let outcome = match ended {
+            Ended::Signaled(_) if present.is_late => outcome_of(None),
+            ended => outcome_of(Some(ended)),
+        };
+        tracing::debug!(?outcome, "a snapshot is over");
         // Whoever hears of the end can have the right.
         drop(present.claim);
-        self.end_snapshot(&present.asked, outcome);
+        if let Some(Waiting { asked, .. }) = present.waiting {
+            self.end_snapshot(&asked, outcome);
+        }
     }
 
     fn end_snapshot(&mut self, asked: &Asked, outcome: Result<(), Fault>) {
@@ -192,7 +272,7 @@ impl EventLoop {
             return Ok(());
         }
         let saved = self.end_present().and_then(|()| match &mut self.saving.kept {
-            Some(kept) => kept.claim()?.save(&self.state),
+            Some(kept) => kept.claim()?.save(&self.state, Deadline::after(self.saving.time_max)),
             None => Ok(()),
         });
         if let (Err(error), Some(kept)) = (saved, &self.saving.kept) {
@@ -208,7 +288,7 @@ impl EventLoop {
     fn end_present(&mut self) -> Result<(), OsError> {
         let Some(present) = &self.saving.present else { return Ok(()) };
         let has_ended = |time| !matches!(present.child.wait(Deadline::after(time)), Ok(None));
-        if !has_ended(SAVE_TIME_MAX) {
+        if !has_ended(self.saving.time_max) {
             let killed = present.child.signal(Signal::KILL.as_raw());
             tracing::warn!(?killed, "the last snapshot took too long");
             if !has_ended(END_TIME_MAX) {

@@ -27,7 +27,8 @@ impl EventLoop {
         }
         let idle = self.idle.as_ref().and_then(Idle::next_deadline);
         let next =
-            [self.state.next_deadline(), self.arrivals.next_deadline(), idle].into_iter().flatten().min();
+            [self.state.next_deadline(), self.arrivals.next_deadline(), idle, self.saving.next_deadline()];
+        let next = next.into_iter().flatten().min();
         if let Some(at) = next {
             self.alarm.set(at)?;
         }
