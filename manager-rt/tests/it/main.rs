@@ -16,6 +16,8 @@ mod tcp;
 #[cfg(feature = "tcp")]
 mod tcp_cuts;
 #[cfg(feature = "tcp")]
+mod tcp_errors;
+#[cfg(feature = "tcp")]
 mod tcp_hostile;
 #[cfg(feature = "tcp")]
 mod tcp_relay;
