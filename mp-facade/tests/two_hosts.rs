@@ -1,5 +1,6 @@
-//! The example `two_hosts` counts exactly, while the network between its programs loses, delays and reorders packets, and is
-//! cut: two network namespaces on this machine. They need the rights of root.
+//! The programs of the guide's page about hosts do what it says. The example `two_hosts` counts exactly, while the network between
+//! its programs loses, delays and reorders packets, and is cut: two network namespaces on this machine. They need the rights of
+//! root.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 #[path = "tally/command.rs"]
@@ -9,6 +10,7 @@ mod command;
 #[expect(dead_code, reason = "it is for the example `tally`")]
 mod plain;
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -39,8 +41,12 @@ impl Program {
     /// Starts the example on the host of the calling thread.
     fn start(arguments: &[&str], key_file: &Path, more: &[&str]) -> Self {
         let mut command = Command::new(program("two_hosts"));
-        command.args(arguments).arg(key_file).args(more).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.args(arguments).arg(key_file).args(more);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         let read = move || {
@@ -102,7 +108,7 @@ fn counts_exactly(hosts: Result<TwoHosts, String>, tasks: &str) {
     };
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("jobs.key");
-    std::fs::write(&key, "a key that has at least 32 bytes\n").unwrap();
+    fs::write(&key, "a key that has at least 32 bytes\n").unwrap();
     let listen = format!("{}:0", Host::One.address());
     let mut server = hosts.on(Host::One, || Program::start(&["serve", &listen], &key, &["--tasks", tasks]));
     let address = server.line(" tasks at mp+tcp://").split(' ').next_back().unwrap().to_owned();
@@ -134,4 +140,48 @@ fn it_counts_exactly_over_a_link_that_is_cut() {
 fn it_counts_exactly_over_a_bad_link_that_is_cut() {
     let weather = Weather { lost: 3, late: 10, delay: Duration::from_millis(3), seed: 7 };
     counts_exactly(TwoHosts::joined_in(weather), "400");
+}
+
+/// Returns the commands of the guide, with the program of an example instead of `cargo run`.
+fn with_program(commands: &str, name: &str) -> String {
+    let (before, after) = commands.split_once(&format!("cargo run --bin {name} --")).unwrap();
+    // The program takes the place of the shell, so that it is what is killed if the test fails.
+    format!("{before}exec '{}'{after}", program(name).display())
+}
+
+#[test]
+fn the_programs_of_the_guide_share_tasks_and_results() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(here.join("../docs/guide/hosts.md")).unwrap();
+    let (_, section) = page.split_once("\n## Two programs\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let blocks = |language: &str| -> Vec<&str> {
+        let begin = format!("```{language}\n");
+        let after = section.split(&begin).skip(1);
+        after.map(|rest| rest.split_once("```").unwrap().0).collect()
+    };
+    let programs = blocks("rust,no_run");
+    assert_eq!(programs.len(), 2);
+    for (name, shown) in ["offer", "work"].into_iter().zip(programs) {
+        let source = fs::read_to_string(here.join(format!("examples/{name}.rs"))).unwrap();
+        // Lints of this workspace do not concern a reader.
+        let lines = source.split_inclusive('\n').filter(|line| !line.starts_with("#![expect("));
+        assert_eq!(lines.collect::<String>(), shown, "the guide shows examples/{name}.rs");
+    }
+    let [offer, work] = blocks("sh")[..] else { panic!("there are commands for two hosts") };
+    let folder = tempfile::tempdir().unwrap();
+    let run = |commands: String| {
+        let mut shell = Command::new("sh");
+        shell.args(["-e", "-c", &commands]).current_dir(folder.path());
+        Program::run(shell)
+    };
+    assert!(offer.contains("0.0.0.0:7000") && work.contains("FIRST-HOST:7000"));
+    let mut server = run(with_program(offer, "offer").replace("0.0.0.0:7000", "127.0.0.1:0"));
+    let place = server.line("serving at ").split_once("mp+tcp://").unwrap().1.to_owned();
+    let workers = [0; 2].map(|_| run(with_program(work, "work").replace("FIRST-HOST:7000", &place)));
+    let printed = server.finish().pop().unwrap();
+    assert!(section.contains(&format!("`{printed}`")), "{printed}");
+    for worker in workers {
+        worker.finish();
+    }
 }
