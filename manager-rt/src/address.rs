@@ -51,7 +51,8 @@ pub enum AddressError {
     /// The address is that of another host, and this build lacks the feature `tcp`.
     #[error("this build cannot reach other hosts, because it lacks the feature `tcp`: {0}")]
     NeedsTcp(String),
-    /// This is not the URL of a Redis server, or it has a parameter other than `ns`.
+    /// This is not the URL of a Redis server, or it has a parameter other than `ns` and `lease`, or one with a
+    /// value that is not permitted.
     #[error("this is not the URL of a Redis server, such as `redis://host:6379/0?ns=app`: {0}")]
     Redis(String),
     /// The address is that of a Redis server, and this build lacks the feature `redis`.

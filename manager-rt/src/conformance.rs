@@ -29,8 +29,15 @@ mod semaphore;
 mod travel;
 mod value;
 
+#[cfg(feature = "redis")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "redis")]
+use mp_sys::deadline::Deadline;
+
+#[cfg(feature = "redis")]
+use crate::address::{Address, Endpoint};
 use crate::backend::{Caps, Kinds, References};
 use crate::proto::Kind;
 use crate::{CallError, Manager, ObjectError, TransactionError};
@@ -139,6 +146,24 @@ macro_rules! tests {
 }
 
 use tests;
+
+/// Connects to a Redis server, as a client that a test can end.
+///
+/// # Panics
+/// If the server cannot be reached.
+#[cfg(feature = "redis")]
+#[must_use]
+pub fn redis_client(url: &str) -> Arc<crate::Redis> {
+    let address: Address = url.parse().unwrap();
+    let Endpoint::Redis(redis) = address.endpoint() else {
+        panic!("{url} is not the address of a Redis server")
+    };
+    let (key, deadline) = (crate::Key::default(), Deadline::after(PATIENCE));
+    let client = Arc::new(crate::Redis::connect(&address, redis, &key, deadline).unwrap());
+    let backend: Arc<dyn crate::Backend> = Arc::<crate::Redis>::clone(&client);
+    crate::registry::register(&backend);
+    client
+}
 
 /// Waits until a condition holds.
 #[track_caller]

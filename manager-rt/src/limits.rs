@@ -118,6 +118,12 @@ pub const RECORD_BYTES_MAX: usize = 32 << 10;
 pub const HOST_BYTES_MAX: usize = 253;
 /// How long another host may be silent by default before it counts as lost.
 pub const LOST_AFTER_DEFAULT: Duration = Duration::from_secs(10);
+/// How long a process that has died with its host keeps by default what it holds in Redis.
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
+/// The shortest lease of what a process holds in Redis. It is renewed three times in that time.
+pub const LEASE_MIN: Duration = Duration::from_millis(200);
+/// The longest lease of what a process holds in Redis.
+pub const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// How long a peer may take for the handshake.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 /// The most peers in the handshake. Beyond that, the server disconnects the oldest of them.

@@ -1,11 +1,13 @@
 //! `redis://HOST:PORT/DATABASE`, `redis+unix:///PATH`: a Redis or Valkey server.
 
 use std::fmt;
+use std::time::Duration;
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
 use crate::address::AddressError;
 use crate::address::secret::shown;
+use crate::limits::{LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
 
 /// The schemes of the URLs.
 pub(super) const SCHEMES: [&str; 4] = ["redis", "valkey", "redis+unix", "valkey+unix"];
@@ -13,6 +15,8 @@ pub(super) const SCHEMES: [&str; 4] = ["redis", "valkey", "redis+unix", "valkey+
 const NAMESPACE: &str = "ns";
 /// The parameter that names the database, for a server that is reached by a path.
 const DATABASE: &str = "db";
+/// The parameter that sets the lease.
+const LEASE: &str = "lease";
 /// The namespace of a URL that names none.
 const NAMESPACE_DEFAULT: &str = "mp";
 /// The longest name of a namespace, in bytes.
@@ -23,6 +27,7 @@ pub const NAMESPACE_BYTES_MAX: usize = 64;
 pub(crate) struct RedisUrl {
     text: String,
     namespace: String,
+    lease: Duration,
 }
 
 impl RedisUrl {
@@ -30,25 +35,31 @@ impl RedisUrl {
     ///
     /// # Errors
     /// [`AddressError::Redis`].
-    pub(super) fn parse(text: &str) -> Result<(Self, Option<String>), AddressError> {
+    pub(crate) fn parse(text: &str) -> Result<(Self, Option<String>), AddressError> {
         let bad = || AddressError::Redis(shown(text));
         let mut url = redis::parse_redis_url(text).ok_or_else(bad)?;
         let info = text.into_connection_info().map_err(|_| bad())?;
         let password = info.redis_settings().password().map(str::to_owned);
         url.set_password(None).or_else(|()| if password.is_none() { Ok(()) } else { Err(bad()) })?;
-        let mut namespace = NAMESPACE_DEFAULT.to_owned();
+        let (mut namespace, mut lease) = (NAMESPACE_DEFAULT.to_owned(), LEASE_DEFAULT);
         for (name, value) in url.query_pairs() {
             match &*name {
                 NAMESPACE if is_namespace(&value) => namespace = value.into_owned(),
+                LEASE => lease = lease_of(&value).ok_or_else(bad)?,
                 DATABASE if value.parse::<u32>().is_ok() && url.scheme().ends_with("+unix") => {}
                 _ => return Err(bad()),
             }
         }
-        Ok((Self { text: url.into(), namespace }, password))
+        Ok((Self { text: url.into(), namespace, lease }, password))
     }
 
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// Returns how long a process keeps what it holds if its host dies.
+    pub(crate) const fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// Returns how to connect with a password, or without one if it is empty. Returns `None` if the password is not text.
@@ -60,6 +71,15 @@ impl RedisUrl {
         let settings = info.redis_settings().clone().set_password(std::str::from_utf8(password).ok()?);
         Some(info.set_redis_settings(settings))
     }
+}
+
+/// Reads a number of seconds or milliseconds: `10s`, `500ms`.
+fn lease_of(text: &str) -> Option<Duration> {
+    let lease = match text.strip_suffix("ms") {
+        Some(millis) => Duration::from_millis(millis.parse().ok()?),
+        None => Duration::from_secs(text.strip_suffix('s')?.parse().ok()?),
+    };
+    (LEASE_MIN..=LEASE_MAX).contains(&lease).then_some(lease)
 }
 
 /// A brace would end the tag by which all keys of a namespace stay together.
@@ -113,6 +133,16 @@ mod tests {
             &long(NAMESPACE_BYTES_MAX + 1),
         ] {
             assert!(matches!(RedisUrl::parse(text), Err(AddressError::Redis(_))), "{text}");
+        }
+        let lease =
+            |text: &str| RedisUrl::parse(&format!("redis://host?lease={text}")).map(|(url, _)| url.lease());
+        assert_eq!(RedisUrl::parse("redis://host").unwrap().0.lease(), LEASE_DEFAULT);
+        for (text, expected) in [("200ms", LEASE_MIN), ("3600s", LEASE_MAX), ("90s", Duration::from_secs(90))]
+        {
+            assert_eq!(lease(text), Ok(expected));
+        }
+        for text in ["199ms", "3601s", "10", "s", "-1s", "1m", ""] {
+            assert!(lease(text).is_err(), "{text}");
         }
         let Err(error) = RedisUrl::parse("redis://ann:secret@host/x") else { panic!("not a number") };
         assert!(!error.to_string().contains("secret"), "{error}");

@@ -1,5 +1,7 @@
 //! `RLock`.
 
+use std::time::Duration;
+
 use crate::LockError;
 use crate::conformance::{Fixture, MOMENT, PATIENCE, patience, tests, until_waiting};
 
@@ -46,7 +48,9 @@ fn it_passes_on_from_any_depth_when_its_holder_dies(fixture: &dyn Fixture) {
 fn a_lease_ends_at_any_depth(fixture: &dyn Fixture) {
     let (one, other) = (fixture.client(), fixture.client());
     let (lock, same) = (one.named("lock").rlock().unwrap(), other.named("lock").rlock().unwrap());
-    let frozen = [lock.lock_leased(MOMENT).unwrap(), lock.lock().unwrap()];
+    // The thread must take the lock twice in this time.
+    let lease = Duration::from_millis(200);
+    let frozen = [lock.lock_leased(lease).unwrap(), lock.lock().unwrap()];
     assert!(matches!(same.lock_timeout(PATIENCE), Err(LockError::OwnerDied(_))));
     drop(frozen);
     assert!(same.try_lock().is_ok());

@@ -3,6 +3,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`link`], [`connection`] | the connections of a process |
+//! | [`session`], [`keeper`] | what a process holds, and until when |
+//! | [`held`], [`wait`], [`line`] | calls that take something or wait |
 //! | [`script`], [`page`], [`numbers`] | scripts, and what they share |
 //! | [`stored`], [`answer`], [`command`] | values, answers and calls in the form of Redis |
 //! | the others | the scripts of one kind of object each, and of the manager itself |
@@ -11,15 +13,22 @@ mod answer;
 mod command;
 mod connection;
 mod dict;
+mod event;
+mod held;
+mod keeper;
+mod line;
 mod link;
 mod list;
+mod lock;
 mod namespace;
 mod numbers;
 mod objects;
 mod page;
 mod script;
+mod session;
 mod stored;
 mod value;
+mod wait;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,26 +40,37 @@ use mp_sys::line::Short;
 use redis::{RedisError, Value as Item};
 
 use self::command::{Command, Keys};
+use self::keeper::Order;
 use self::link::Link;
+use self::session::{Sessions, Terms};
 use crate::OsError;
 use crate::address::{Address, RedisUrl};
-use crate::backend::{Backend, CallError, Caps, Kinds, OnLost, References, Validity};
-use crate::proto::{Answer, Call, Fault, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
+use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity};
+use crate::proto::{Answer, Call, Fault, Kind, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
 
 /// The kinds of objects that this engine has.
-const KINDS: Kinds = Kinds::of(&[Kind::List, Kind::Dict, Kind::Namespace, Kind::Value, Kind::Array]);
+const KINDS: Kinds = Kinds::of(&[
+    Kind::List,
+    Kind::Dict,
+    Kind::Namespace,
+    Kind::Value,
+    Kind::Array,
+    Kind::Lock,
+    Kind::RLock,
+    Kind::Event,
+]);
 
 /// A client of the objects in a Redis or Valkey server.
 ///
-/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. Only data is stored there so far: lists, dicts, namespaces,
-/// values and arrays. Every operation is one script, so it is atomic, and takes one round trip.
+/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object except semaphores,
+/// conditions, queues and barriers. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
 ///
 /// # Fork safety
-/// A forked child makes its own connections.
+/// A forked child makes its own connections, and holds none of its parent's locks and permits.
 ///
 /// # Crash
-/// A process that is killed holds nothing here, since nothing can be held. An operation that it had sent happens completely
-/// or not at all.
+/// An operation that a killed process had sent happens completely or not at all. The process's locks and permits pass on at once,
+/// since a process of this library, the keeper, watches it. If both are killed, they pass on when the lease is over.
 ///
 /// # Source
 /// Redis, "Scripting with Lua".
@@ -59,6 +79,8 @@ pub struct Redis {
     keys: Keys,
     epoch: u128,
     link: Link,
+    sessions: Sessions,
+    terms: Terms,
     is_closed: AtomicBool,
 }
 
@@ -101,13 +123,18 @@ impl Redis {
         ask.arg(&objects::EPOCH.text).arg(1).arg(keys.of("epoch")).arg(format!("{fresh:032x}"));
         let asked = connection.ask(&ask);
         let epoch = epoch_of(&asked.map_err(|error| not_connected(&error))?).ok_or(Unreachable::Protocol)?;
+        let order =
+            Order { url: url.to_string(), key: password.clone(), session: String::new(), connect_time: time };
+        let (terms, sessions) = (Terms { lease: url.lease(), order }, Sessions::default());
         let (address, is_closed) = (address.clone(), AtomicBool::new(false));
-        Ok(Self { address, keys, epoch, link, is_closed })
+        Ok(Self { address, keys, epoch, link, sessions, terms, is_closed })
     }
 
-    /// Ends this client: all its later calls return [`CallError::ServerGone`].
+    /// Ends this client: what it holds passes on, and all its later calls return [`CallError::ServerGone`], and so do those that
+    /// wait.
     pub fn disconnect(&self) {
         self.is_closed.store(true, Ordering::Release);
+        self.sessions.end();
     }
 
     /// Returns the script call of an operation, or `None` if nothing has to be done.
@@ -120,6 +147,8 @@ impl Redis {
             Op::Namespace(op) => namespace::command(keys, object, op)?,
             Op::Value(op) => value::command(keys, object, op),
             Op::Array(op) => value::array(keys, object, op)?,
+            Op::Lock(LockOp::IsLocked) => lock::is_locked(keys, object),
+            Op::Event(op) => event::command(keys, object, &op).ok_or(Fault::Unsupported)?,
             // The capabilities name only the kinds above.
             _ => return Err(Fault::Unsupported.into()),
         }))
@@ -173,11 +202,16 @@ fn not_connected(error: &RedisError) -> Unreachable {
 
 impl Backend for Redis {
     fn caps(&self) -> Caps {
-        Caps::new(NAME).kinds(KINDS).references(References::None).exact_counts(true)
+        let death = Death::Within(self.terms.lease);
+        Caps::new(NAME).kinds(KINDS).references(References::None).exact_counts(true).fair(true).death(death)
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
         self.check_open()?;
+        self.sessions.check();
+        if let Some(outcome) = self.call_of_session(&call) {
+            return outcome?.map_err(|fault| self.explain(fault));
+        }
         match self.command(call.object, call.op)? {
             Some(command) => self.link.run(&command)?.map_err(|fault| self.explain(fault)),
             None => Ok(Reply::Done),
@@ -225,13 +259,13 @@ impl Backend for Redis {
 
     fn detach(&self, _object: ObjectId) {}
 
-    fn validity(&self, _object: ObjectId, _token: u64) -> Validity {
-        // Nothing was granted.
-        Validity::Lost
+    fn validity(&self, object: ObjectId, token: u64) -> Validity {
+        self.sessions.check();
+        self.sessions.grants().validity(object, token)
     }
 
-    fn watch(&self, _object: ObjectId, _token: u64, lost: OnLost) {
-        lost();
+    fn watch(&self, object: ObjectId, token: u64, lost: OnLost) {
+        self.sessions.grants().watch(object, token, lost);
     }
 
     fn epoch(&self) -> u128 {

@@ -6,10 +6,12 @@ mod faults;
 mod server;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use manager_rt::Manager;
 use manager_rt::conformance::{self, Fixture};
+use manager_rt::limits::LEASE_DEFAULT;
+use manager_rt::{Manager, Redis};
 
 use crate::server::Server;
 
@@ -17,17 +19,24 @@ use crate::server::Server;
 struct There<'a> {
     server: &'a Server,
     namespace: u64,
+    observer: OnceLock<Manager>,
+    clients: Mutex<Vec<Weak<Redis>>>,
 }
 
 static NAMESPACES: AtomicU64 = AtomicU64::new(0);
 
 impl<'a> There<'a> {
     fn new(server: &'a Server) -> Self {
-        Self { server, namespace: NAMESPACES.fetch_add(1, Ordering::Relaxed) }
+        let namespace = NAMESPACES.fetch_add(1, Ordering::Relaxed);
+        Self { server, namespace, observer: OnceLock::new(), clients: Mutex::default() }
+    }
+
+    fn namespace(&self) -> String {
+        format!("test{}", self.namespace)
     }
 
     fn url(&self) -> String {
-        self.server.url(&format!("test{}", self.namespace))
+        self.server.url(&self.namespace())
     }
 
     fn connect(&self) -> Manager {
@@ -35,25 +44,37 @@ impl<'a> There<'a> {
     }
 }
 
+impl There<'_> {
+    fn info(&self) -> manager_rt::Info {
+        self.observer.get_or_init(|| self.connect()).info().unwrap()
+    }
+}
+
 impl Fixture for There<'_> {
     fn client(&self) -> Manager {
-        self.connect()
+        let client = conformance::redis_client(&self.url());
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&client));
+        Manager::with(client)
     }
 
-    /// Nothing can be held, so a death changes nothing for others.
-    fn kill(&self, _client: &Manager) {}
+    /// The keeper of the client does what it does if the process dies.
+    fn kill(&self, client: &Manager) {
+        let wanted = Arc::as_ptr(client.backend()).cast::<()>();
+        let known = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut alive = known.iter().filter_map(Weak::upgrade);
+        alive.find(|client| Arc::as_ptr(client).cast::<()>() == wanted).unwrap().disconnect();
+    }
 
-    /// No call waits.
     fn waiting(&self) -> u64 {
-        0
+        self.info().waiters
     }
 
     fn objects(&self) -> u64 {
-        self.client().info().unwrap().objects
+        self.info().objects
     }
 
     fn death_bound(&self) -> Duration {
-        Duration::ZERO
+        LEASE_DEFAULT
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The first item of the array is a number. From 0 on it says which [`Reply`] follows, and below 0 which [`Fault`].
 
+use std::time::Duration;
+
 use redis::Value as Item;
 
 use super::stored::loaded;
@@ -68,6 +70,11 @@ impl Items {
         Ok(u64::try_from(self.number()?).ok())
     }
 
+    /// A token, whether the owner before died, and whether a wait for a notification timed out.
+    fn granted(&mut self) -> Result<(u64, bool, bool), CallError> {
+        Ok((self.count()?, self.number()? != 0, self.number()? != 0))
+    }
+
     fn bytes(&mut self) -> Result<Vec<u8>, CallError> {
         match self.next()? {
             Item::BulkString(bytes) => Ok(bytes),
@@ -108,6 +115,55 @@ pub(super) fn answer_of(item: Item) -> Result<Answer<Payload>, CallError> {
     if number < 0 { fault_of(number, &mut items).map(Err) } else { reply_of(number, &mut items).map(Ok) }
 }
 
+/// The outcome of a call that may have to wait.
+#[derive(Debug, PartialEq)]
+pub(super) enum Outcome {
+    Answer(Answer<Payload>),
+    /// The call is in the line of its object.
+    Parked {
+        /// When the call asks again, unless it has its answer by then.
+        again: Duration,
+        /// What it tells the object then.
+        mark: Option<u64>,
+    },
+    /// The session of the call has ended.
+    SessionLost,
+}
+
+/// Decodes the answer of a script of a call that may have to wait.
+///
+/// # Errors
+/// [`CallError::Protocol`] if it is none.
+pub(super) fn outcome_of(item: Item) -> Result<Outcome, CallError> {
+    let Item::Array(items) = item else { return Err(CallError::Protocol) };
+    match items.first() {
+        Some(Item::Int(PARKED)) => {
+            let mut items = Items(items.into_iter());
+            items.number()?;
+            let again = Duration::from_micros(items.count()?);
+            let mark = if items.0.len() == 0 { None } else { Some(items.count()?) };
+            Ok(Outcome::Parked { again, mark })
+        }
+        Some(Item::Int(SESSION_LOST)) => Ok(Outcome::SessionLost),
+        _ => answer_of(Item::Array(items)).map(Outcome::Answer),
+    }
+}
+
+/// Decodes the answer that another call has put into the list of a call that waits: numbers with spaces between them.
+///
+/// # Errors
+/// [`CallError::Protocol`] if it is none.
+pub(super) fn outcome_in(text: &[u8]) -> Result<Outcome, CallError> {
+    let text = std::str::from_utf8(text).map_err(|_| CallError::Protocol)?;
+    let numbers: Result<_, _> = text.split(' ').map(|word| word.parse().map(Item::Int)).collect();
+    outcome_of(Item::Array(numbers.map_err(|_| CallError::Protocol)?))
+}
+
+/// The number of the answer to a call that is in the line now.
+const PARKED: i64 = 17;
+/// The number of the answer to a call whose session has ended.
+const SESSION_LOST: i64 = -22;
+
 fn reply_of(number: i64, items: &mut Items) -> Result<Reply<Payload>, CallError> {
     Ok(match number {
         0 => Reply::Done,
@@ -124,7 +180,15 @@ fn reply_of(number: i64, items: &mut Items) -> Result<Reply<Payload>, CallError>
         11 => Reply::Object { id: ObjectId(items.count()?), created: items.number()? != 0 },
         12 => Reply::Names(items.names()?),
         13 => Reply::Scanned { found: items.optional()?, next: items.optional()?, version: items.count()? },
-        14 => Reply::Info(Info::new().objects(items.count()?)),
+        14 => Reply::Info(Info::new().objects(items.count()?).waiters(items.count()?)),
+        15 => {
+            let (token, owner_died, timed_out) = items.granted()?;
+            Reply::Granted { token, owner_died, timed_out }
+        }
+        16 => {
+            let (token, owner_died, timed_out) = items.granted()?;
+            Reply::GrantedLease { token, owner_died, timed_out, waited: items.count()? }
+        }
         _ => return Err(CallError::Protocol),
     })
 }
@@ -143,6 +207,10 @@ fn fault_of(number: i64, items: &mut Items) -> Result<Fault, CallError> {
         -10 => Fault::TooMany { limit: items.count()? },
         -11 => Fault::Malformed,
         -12 => Fault::UnknownName,
+        -20 => Fault::WouldBlock,
+        -21 => Fault::Deadlock,
+        -23 => Fault::NotOwned,
+        -25 => Fault::TimedOut,
         _ => return Err(CallError::Protocol),
     })
 }
@@ -187,6 +255,23 @@ mod tests {
         ];
         for item in items {
             assert_eq!(answer_of(item), Err(CallError::Protocol));
+        }
+    }
+
+    #[test]
+    fn answers_to_calls_that_wait() {
+        let granted = Reply::Granted { token: 1_796_031_923_835_634, owner_died: true, timed_out: false };
+        for (text, expected) in [
+            ("15 1796031923835634 1 0", Outcome::Answer(Ok(granted))),
+            ("17 1500", Outcome::Parked { again: Duration::from_micros(1500), mark: None }),
+            ("17 0 3", Outcome::Parked { again: Duration::ZERO, mark: Some(3) }),
+            ("-22", Outcome::SessionLost),
+            ("-25", Outcome::Answer(Err(Fault::TimedOut))),
+        ] {
+            assert_eq!(outcome_in(text.as_bytes()), Ok(expected));
+        }
+        for text in ["", "x", "17", "17 -1", "15 1"] {
+            assert_eq!(outcome_in(text.as_bytes()), Err(CallError::Protocol), "{text}");
         }
     }
 

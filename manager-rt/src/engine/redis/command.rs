@@ -31,7 +31,7 @@ impl Keys {
     }
 
     /// Returns the keys of an object: its head, its data, and the order of its entries.
-    fn of_object(&self, object: ObjectId) -> [String; 3] {
+    pub(super) fn of_object(&self, object: ObjectId) -> [String; 3] {
         let head = format!("{}o:{}", self.tag, object.0);
         [head.clone(), format!("{head}:d"), format!("{head}:z")]
     }
@@ -59,6 +59,12 @@ impl Command {
     /// Adds the keys of another object.
     pub(super) fn and(mut self, keys: &Keys, object: ObjectId) -> Self {
         self.keys.extend(keys.of_object(object));
+        self
+    }
+
+    /// Adds a key.
+    pub(super) fn key(mut self, key: String) -> Self {
+        self.keys.push(key);
         self
     }
 

@@ -16,7 +16,7 @@ use crate::backend::CallError;
 use crate::proto::{Answer, Fault, Payload};
 
 /// How long a call without a wait may take before its outcome counts as unknown.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// The most connections that stay open while no call uses them.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 /// The most operations that are sent together, since nobody else is served until Redis has done them.
@@ -55,7 +55,19 @@ impl Link {
         std::iter::from_fn(|| idle.pop()).find(Connection::is_ready)
     }
 
-    fn put_back(&self, connection: Connection) {
+    /// Returns a connection that nobody else uses.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(super) fn connection(&self) -> Result<Connection, CallError> {
+        match self.take() {
+            Some(connection) => Ok(connection),
+            None => self.open().map_err(|error| unreachable_by(&error)),
+        }
+    }
+
+    /// Takes back a connection that waits for no answer.
+    pub(super) fn put_back(&self, connection: Connection) {
         let mut idle = self.idle().lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_CONNECTIONS_MAX {
             idle.push(connection);
@@ -98,15 +110,27 @@ impl Link {
     /// # Errors
     /// [`CallError`], but not the fault of the operation.
     pub(super) fn run(&self, command: &Command) -> Result<Answer<Payload>, CallError> {
-        let mut outcome = self.converse(&command.packed(false).get_packed_command(), 1)?;
-        if outcome.as_ref().is_err_and(lacks_script) {
-            // Redis forgets its scripts when it is restarted, or when it is told to.
-            outcome = self.converse(&command.packed(true).get_packed_command(), 1)?;
-        }
-        match outcome {
+        match self.evaluate(command)? {
             Ok(item) => answer_of(item),
             Err(error) => failed(&error),
         }
+    }
+
+    /// Runs one script whose answer is not that of an operation, and which needs no memory.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(super) fn script(&self, command: &Command) -> Result<Item, CallError> {
+        self.evaluate(command)?.map_err(|error| refused(&error))
+    }
+
+    fn evaluate(&self, command: &Command) -> Result<Result<Item, RedisError>, CallError> {
+        let outcome = self.converse(&command.packed(false).get_packed_command(), 1)?;
+        if outcome.as_ref().is_err_and(lacks_script) {
+            // Redis forgets its scripts when it is restarted, or when it is told to.
+            return self.converse(&command.packed(true).get_packed_command(), 1);
+        }
+        Ok(outcome)
     }
 
     /// Runs several scripts, one after another.

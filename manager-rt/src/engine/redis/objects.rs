@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 
 use super::answer::number_of;
 use super::command::{Command, Keys, check, check_name, hex};
+use super::line::LINES;
 use super::script::{Compiled, Script, compile};
 use crate::OsError;
 use crate::backend::CallError;
@@ -67,32 +68,40 @@ static OPEN_ARRAY_OF: Script = Script::new(|| {
         r"
 local found = known()
 if found then return found end
-local list = call('HGET', KEYS[4], 'k')
+local list = call('HGET', KEYS[6], 'k')
 if not list then return {-1} end
 if list ~= ARGV[6] then return {-2, tonumber(list)} end
-local len = call('LLEN', KEYS[5])
+local len = call('LLEN', KEYS[7])
 if len > tonumber(ARGV[7]) then return {-10, tonumber(ARGV[7])} end
 make()
 local data = prefix .. id .. ':d'
 for at = 0, len - 1, 500 do
-  for i, item in ipairs(call('LRANGE', KEYS[5], at, at + 499)) do call('HSET', data, at + i - 1, item) end
+  for i, item in ipairs(call('LRANGE', KEYS[7], at, at + 499)) do call('HSET', data, at + i - 1, item) end
 end
-call('UNLINK', KEYS[5])
-call('HINCRBY', KEYS[4], 'v', 1)
+call('UNLINK', KEYS[7])
+call('HINCRBY', KEYS[6], 'v', 1)
 return {11, id, 1}",
     ])
 });
 
 static REMOVE: Script = Script::new(|| {
-    compile(&[r"
+    compile(&[
+        LINES,
+        r"
 local id = call('HGET', KEYS[1], ARGV[1])
 if not id then return {-12} end
 local head = ARGV[2] .. id
-call('UNLINK', head, head .. ':d', head .. ':z')
+freeing()
+for _, waiter in ipairs(call('LRANGE', head .. ':q', 0, -1)) do
+  call('HDEL', WAITS, waiter)
+  answer(waiter, '-1')
+end
+call('UNLINK', head, head .. ':d', head .. ':z', head .. ':q')
 call('HDEL', KEYS[1], ARGV[1])
 call('ZREM', KEYS[2], ARGV[1])
 call('SREM', KEYS[3], id)
-return {0}"])
+return {0}",
+    ])
 });
 
 static NAMES_AFTER: Script = Script::new(|| {
@@ -107,7 +116,8 @@ end
 return out"])
 });
 
-static INFO: Script = Script::new(|| compile(&["return {14, call('SCARD', KEYS[3])}"]));
+static INFO: Script =
+    Script::new(|| compile(&["return {14, call('SCARD', KEYS[3]), call('HLEN', KEYS[5])}"]));
 
 static ATTACH: Script = Script::new(|| {
     compile(&[r"
@@ -127,7 +137,10 @@ return call('GET', KEYS[1])"])
 });
 
 fn on(script: &'static Script, keys: &Keys) -> Command {
-    Command::new(script, ["names", "sorted", "objects"].map(|what| keys.of(what)).to_vec())
+    Command::new(
+        script,
+        ["names", "sorted", "objects", "sessions", "waits"].map(|what| keys.of(what)).to_vec(),
+    )
 }
 
 /// Returns the script call of an operation, or `None` if nothing has to be done.
@@ -191,7 +204,9 @@ fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Comm
             .and(keys, list)
             .number(number_of(Kind::List))
             .number(crate::limits::ARRAY_ELEMENTS_MAX),
-        Spec::List | Spec::Dict | Spec::Namespace => begin(&OPEN).bytes(""),
+        Spec::List | Spec::Dict | Spec::Namespace | Spec::Lock | Spec::RLock | Spec::Event => {
+            begin(&OPEN).bytes("")
+        }
         // The capabilities name only the kinds above.
         _ => return Err(Fault::Unsupported.into()),
     })

@@ -62,16 +62,21 @@ pub(super) fn compile(parts: &[&str]) -> Compiled {
     Compiled { text, hash }
 }
 
-/// Declares scripts of objects. They check the kind of the object first, and may use the functions of the named parts.
+/// Declares scripts of objects. They check the kind of the object first, by the named check or by [`CHECKED`], and may use the
+/// functions of the named parts.
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident $([$($part:expr),+])? = $code:expr;)+) => {$(
+    (@ $checked:expr; $($(#[$doc:meta])* $name:ident $([$($part:expr),+])? = $code:expr;)+) => {$(
         $(#[$doc])*
         static $name: crate::engine::redis::script::Script = crate::engine::redis::script::Script::new(|| {
-            crate::engine::redis::script::compile(&[
-                crate::engine::redis::script::CHECKED, $($($part,)+)? $code,
-            ])
+            crate::engine::redis::script::compile(&[$checked, $($($part,)+)? $code])
         });
     )+};
+    ($($(#[$doc:meta])* $name:ident $([$($part:expr),+])? = $code:expr;)+) => {
+        crate::engine::redis::script::scripts! {
+            @ crate::engine::redis::script::CHECKED;
+            $($(#[$doc])* $name $([$($part),+])? = $code;)+
+        }
+    };
 }
 
 pub(super) use scripts;

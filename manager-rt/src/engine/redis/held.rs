@@ -1,0 +1,128 @@
+//! Calls that take something, give it back, or wait: they need a session.
+
+use mp_sys::deadline::boot_nanos;
+
+use super::Redis;
+use super::answer::{Outcome, outcome_of};
+use super::command::Command;
+use super::session::{Session, next_call};
+use super::wait::{Ask, Waiting, surely};
+use super::{event, lock};
+use crate::backend::{CallError, Change};
+use crate::proto::{Answer, Call, EventOp, Fault, LockOp, Op, Payload, Raw, Reply};
+
+/// How often a call begins again because its session was lost.
+const ATTEMPTS_MAX: usize = 3;
+
+impl Redis {
+    /// Runs a call that needs a session, or returns `None` if it needs none.
+    ///
+    /// # Errors
+    /// [`CallError`], but not the fault of the operation.
+    pub(super) fn call_of_session(&self, call: &Call<Raw<'_>>) -> Option<Result<Answer<Payload>, CallError>> {
+        let object = call.object;
+        Some(match call.op {
+            Op::Lock(LockOp::Acquire { lease }) => self.acquire(call, lease),
+            Op::Lock(LockOp::Release { token }) => self.give_back(call, |session| {
+                let is_held = session.ascend(object, call.thread, token);
+                (!is_held).then(|| lock::release(&self.keys, object, &session.name, token))
+            }),
+            Op::Event(EventOp::Wait) => {
+                self.take(call, |_, name, is_new, ask| event::wait(&self.keys, object, name, is_new, ask))
+            }
+            _ => return None,
+        })
+    }
+
+    fn acquire(&self, call: &Call<Raw<'_>>, lease: u64) -> Result<Answer<Payload>, CallError> {
+        let asked = boot_nanos();
+        let mut answer = self.take(call, |_, name, is_new, ask| {
+            let acquire = lock::Acquire { call: name, thread: call.thread, lease, is_new };
+            lock::acquire(&self.keys, call.object, acquire, ask.joins)
+        })?;
+        if let Ok(Reply::GrantedLease { waited, .. }) = &mut answer {
+            // The clock of Redis may have been set meanwhile.
+            *waited = (*waited).min(boot_nanos().saturating_sub(asked));
+        }
+        Ok(answer)
+    }
+
+    /// Runs a call that takes something or waits. `ask` makes its command: from the session, the name of the call, whether the
+    /// session has not used the object before, and how the call asks.
+    fn take(
+        &self,
+        call: &Call<Raw<'_>>,
+        ask: impl Fn(&Session, &str, bool, Ask) -> Command,
+    ) -> Result<Answer<Payload>, CallError> {
+        let change = Change::of(call);
+        for _ in 0..ATTEMPTS_MAX {
+            self.check_open()?;
+            let session = self.sessions.get(&self.link, &self.keys, &self.terms)?;
+            let name = session.call(next_call());
+            let is_new = session.is_new(call.object);
+            let ask = |how| ask(&session, &name, is_new, how);
+            let waiting =
+                Waiting { link: &self.link, keys: &self.keys, object: call.object, call: &name, ask: &ask };
+            let outcome = waiting.run(call.wait).inspect_err(|error| self.unsure(&session, *error))?;
+            let answer = match outcome {
+                Outcome::Answer(answer) => answer,
+                Outcome::SessionLost => {
+                    self.sessions.lose(session.serial);
+                    continue;
+                }
+                Outcome::Parked { .. } => return Err(CallError::Protocol),
+            };
+            session.uses(call.object);
+            if let (Op::Lock(_), Ok(Reply::Granted { token, .. } | Reply::GrantedLease { token, .. })) =
+                (&call.op, &answer)
+                && let Err(fault) = session.deepen(call.object, call.thread, *token)
+            {
+                return Ok(Err(fault));
+            }
+            let noted = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
+            self.sessions.grants().note(change, noted, session.serial);
+            return Ok(answer);
+        }
+        self.check_open()?;
+        Err(CallError::ServerGone)
+    }
+
+    /// Runs a call that gives something back. `ask` makes its command, unless nothing has to be done yet.
+    fn give_back(
+        &self,
+        call: &Call<Raw<'_>>,
+        ask: impl FnOnce(&Session) -> Option<Command>,
+    ) -> Result<Answer<Payload>, CallError> {
+        let change = Change::of(call);
+        // What an earlier session held is not held any more.
+        let Some(session) = self.sessions.existing() else { return Ok(Err(Fault::NotOwned)) };
+        let mut is_again = false;
+        let answer = match ask(&session) {
+            None => Ok(Reply::Done),
+            Some(command) => {
+                let outcome = surely(|| {
+                    let outcome = self.link.script(&command).and_then(outcome_of);
+                    is_again |= outcome.is_err();
+                    outcome
+                });
+                match outcome.inspect_err(|error| self.unsure(&session, *error))? {
+                    // An earlier attempt has done it.
+                    Outcome::Answer(Err(Fault::NotOwned)) if is_again => Ok(Reply::Done),
+                    Outcome::Answer(answer) => answer,
+                    _ => return Err(CallError::Protocol),
+                }
+            }
+        };
+        let noted = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
+        self.sessions.grants().note(change, noted, session.serial);
+        Ok(answer)
+    }
+
+    /// Gives up a session after a call of it that may have changed something without this process's knowledge: otherwise
+    /// something could stay held that nobody knows of.
+    fn unsure(&self, session: &Session, error: CallError) {
+        if error == CallError::OutcomeUnknown {
+            self.sessions.lose(session.serial);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The keeper: a process that renews a session, and ends it once its owner has ended.
+//!
+//! A thread would make every later `fork` of the program refuse, and would be stopped with the program's other threads. So the
+//! program executes itself again (see `mp_sys::reexec`). The keeper watches the pidfd of its owner. When the owner dies, the
+//! keeper frees at once what the owner held. If both die, as with their host, the lease ends.
+//!
+//! The owner reads in shared memory until when the session surely lives: a lease after the last renewal was sent, less a
+//! margin for clocks that run at different speeds. So it knows that it has lost its locks even if Redis cannot be reached.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mp_sys::child::{ChildError, ChildProcess};
+use mp_sys::deadline::{Deadline, boot_nanos};
+use mp_sys::key::{Key, wipe};
+use mp_sys::ready::readable_later;
+use mp_sys::reexec::{Command, Handed, StartError};
+use mp_sys::region::{DATA_START, Region};
+use mp_sys::robust::Patience;
+use mp_sys::signals::ignore_shutdown;
+use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
+use redis::Value as Item;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::command::Keys;
+use super::line;
+use super::link::{ANSWER_TIME_MAX, Link};
+use crate::OsError;
+use crate::address::RedisUrl;
+use crate::backend::CallError;
+
+/// A session is renewed when this part of its lease is over.
+const RENEWALS_PER_LEASE: u32 = 3;
+/// The part of a lease by which clocks may differ at its end.
+const MARGIN_SHARE: u32 = 20;
+/// How long the keeper waits after a failure before it tries again.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How long the keeper may take to receive its order.
+const ORDER_TIME_MAX: Duration = Duration::from_secs(60);
+/// The longest order, in bytes: the address and the password.
+const ORDER_BYTES_MAX: usize = 32 << 10;
+/// The length of the memory with the end of a session, in bytes: a page.
+const END_BYTES: u64 = 4096;
+const HEAD: Head = Head { word: u32::from_le_bytes(*b"keep"), long: 1 };
+
+/// What a keeper receives.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) url: String,
+    #[serde(with = "crate::key")]
+    pub(super) key: Key,
+    pub(super) session: String,
+    pub(super) connect_time: Duration,
+}
+
+/// The end of a session, as its keeper writes it and its owner reads it.
+#[derive(Debug)]
+pub(super) struct End(Region);
+
+impl End {
+    pub(super) fn new() -> Result<Self, OsError> {
+        let (region, _) = Region::new(END_BYTES, END_BYTES).map_err(|error| {
+            tracing::warn!(%error, "there is no memory for a session");
+            OsError::from(Errno::NOMEM)
+        })?;
+        Ok(Self(region))
+    }
+
+    fn word(&self) -> Option<&AtomicU64> {
+        self.0.word(DATA_START)
+    }
+
+    /// Sets the moment, on the clock that counts suspended time. 0 means that the session is lost.
+    pub(super) fn set(&self, nanos: u64) {
+        if let Some(word) = self.word() {
+            word.store(nanos, Ordering::Release);
+        }
+    }
+
+    /// Returns `true` if the session surely lives.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.word().is_some_and(|word| boot_nanos() < word.load(Ordering::Acquire))
+    }
+}
+
+fn part_of(lease: Duration, parts: u32) -> Duration {
+    lease.checked_div(parts).unwrap_or_default()
+}
+
+/// Returns until when a session surely lives that was renewed by a call made at this moment.
+pub(super) fn end_of(asked: u64, lease: Duration) -> u64 {
+    let sure = lease.saturating_sub(part_of(lease, MARGIN_SHARE));
+    asked.saturating_add(u64::try_from(sure.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// The keeper of a session, as its owner sees it.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    child: ChildProcess,
+    endpoint: Endpoint,
+}
+
+impl Keeper {
+    /// Starts a keeper. Does not wait until it runs.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub(super) fn start(order: &Order, end: &End) -> Result<Self, OsError> {
+        let started = Command::new(keep).and_then(|command| command.label("keeper").mute().start());
+        let (child, endpoint) = started.map_err(|error| not_started(&error))?;
+        let keeper = Self { child, endpoint };
+        // Memory that grows would leave copies of the password behind.
+        let mut body = vec![0; ORDER_BYTES_MAX];
+        let sent = match postcard::to_slice(order, &mut body) {
+            Ok(body) => {
+                let (mut overhead, file) = ([0; OVERHEAD_BYTES], end.0.file());
+                let patience = Patience::Until(Deadline::after(ORDER_TIME_MAX));
+                keeper.endpoint.send(HEAD, &mut overhead, body, &[file.as_fd()], patience).map_err(|error| {
+                    tracing::warn!(?error, "the keeper of a session received no order");
+                    Errno::PIPE
+                })
+            }
+            Err(_) => Err(Errno::MSGSIZE),
+        };
+        wipe(&mut body);
+        sent?;
+        Ok(keeper)
+    }
+
+    /// Returns `true` if the keeper has ended, and reaps it.
+    pub(super) fn has_ended(&self) -> bool {
+        let ended: Result<_, ChildError> = self.child.wait(Deadline::after(Duration::ZERO));
+        !matches!(ended, Ok(None))
+    }
+
+    /// Makes the keeper end the session, and itself.
+    pub(super) fn dismiss(&self) {
+        // This reaches the keeper even if a forked process has a copy of the socket.
+        let dismissed = self.endpoint.shut_down();
+        tracing::trace!(?dismissed, "a session ends");
+    }
+}
+
+fn not_started(error: &StartError) -> OsError {
+    tracing::warn!(%error, "a session has no keeper");
+    match error {
+        StartError::NotExecutable(error) | StartError::System(error) => *error,
+        StartError::OutOfProcesses => Errno::AGAIN.into(),
+        StartError::OutOfMemory => Errno::NOMEM.into(),
+        StartError::OutOfDescriptors => Errno::MFILE.into(),
+        StartError::Privileged => Errno::PERM.into(),
+        _ => Errno::OPNOTSUPP.into(),
+    }
+}
+
+/// The main function of a keeper. Returns its exit code.
+fn keep(handed: Handed) -> i32 {
+    // Ctrl-C and service managers signal every process of a program. The keeper outlives its owner, if only for a moment.
+    ignore_shutdown();
+    let Some((order, end)) = order_of(&handed) else { return 1 };
+    let Ok(url) = RedisUrl::parse(&order.url).map(|(url, _)| url) else { return 1 };
+    let Some(info) = url.with_password(order.key.as_bytes()) else { return 1 };
+    let (endpoint, parent) = handed.into_parts();
+    let session = Kept {
+        // The keeper must not wait for long for anything but its owner's end.
+        link: Link::new(info, order.connect_time.min(ANSWER_TIME_MAX)),
+        keys: Keys::new(url.namespace()),
+        lease: url.lease(),
+        session: order.session,
+    };
+    loop {
+        let pause = match session.renew(&end) {
+            Ok(true) => part_of(session.lease, RENEWALS_PER_LEASE),
+            Ok(false) => break,
+            Err(error) => {
+                tracing::debug!(%error, "a session was not renewed");
+                PAUSE
+            }
+        };
+        // The owner sends nothing, so the socket is readable once the owner dismisses the keeper.
+        match readable_later(&[endpoint.as_fd(), parent.as_fd()], Deadline::after(pause)) {
+            Ok(ready) if ready.is_empty() => {}
+            _ => break,
+        }
+    }
+    end.set(0);
+    session.end();
+    0
+}
+
+fn order_of(handed: &Handed) -> Option<(Order, End)> {
+    let mut packet = vec![0; ORDER_BYTES_MAX.saturating_add(OVERHEAD_BYTES)];
+    let received = handed.receive(&mut packet, Deadline::after(ORDER_TIME_MAX)).ok();
+    let order = received.and_then(|mut received| {
+        let body = packet.get(OVERHEAD_BYTES..OVERHEAD_BYTES.checked_add(received.body_len)?)?;
+        let order = postcard::from_bytes(body).ok()?;
+        let (region, _) = Region::attach(received.descriptors.pop()?).ok()?;
+        Some((order, End(region)))
+    });
+    wipe(&mut packet);
+    order
+}
+
+/// A session, as its keeper sees it.
+struct Kept {
+    link: Link,
+    keys: Keys,
+    lease: Duration,
+    session: String,
+}
+
+impl Kept {
+    /// Extends the session, and ends those of others that were not renewed in time. Returns `false` if it is lost.
+    fn renew(&self, end: &End) -> Result<bool, CallError> {
+        let asked = boot_nanos();
+        let renew = line::renew(&self.keys, &self.session, self.lease.as_micros());
+        let Item::Array(items) = self.link.script(&renew)? else { return Err(CallError::Protocol) };
+        let mut items = items.into_iter();
+        if items.next() != Some(Item::Int(1)) {
+            return Ok(false);
+        }
+        end.set(end_of(asked, self.lease));
+        for other in items {
+            if let Item::BulkString(other) = other
+                && let Ok(other) = std::str::from_utf8(&other)
+            {
+                self.free(other, true)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Frees what a session held.
+    fn free(&self, session: &str, only_if_lost: bool) -> Result<(), CallError> {
+        loop {
+            match self.link.script(&line::end(&self.keys, session, only_if_lost))? {
+                Item::Array(left) if left != [Item::Int(0)] => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Ends the session. If Redis cannot be reached for some time, the lease ends it.
+    fn end(&self) {
+        let deadline = Deadline::after(self.lease.min(ANSWER_TIME_MAX));
+        while let Err(error) = self.free(&self.session, false) {
+            tracing::debug!(%error, "a session was not ended");
+            if deadline.has_passed() || readable_later(&[], Deadline::after(PAUSE)).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The scripts of calls that wait.
+//!
+//! | key | what it holds |
+//! |---|---|
+//! | `sessions` | from sessions to the moments at which they end, in microseconds of the clock of Redis |
+//! | `waits` | from waiting calls to what they wait for: the object, the thread, the lease, the moment at which they began |
+//! | `s:SESSION` | the objects of which the session has held something, or for which it has waited |
+//! | `w:CALL` | the answer to a call that waits |
+//! | `o:OBJECT:q` | the line: the calls that wait for the object, the longest first |
+//!
+//! A call is named after its session and a number. Whoever frees something hands it over to the first call in the line whose
+//! session lives, by putting the answer into that call's own list. So nobody overtakes, and no wake-up is lost. What a session
+//! held that has ended is freed by whoever looks at the object next: the waiters look once the session may have ended.
+
+use super::command::{Command, Keys};
+use super::lock::LOCKS;
+use super::script::{Script, compile};
+use crate::proto::ObjectId;
+
+/// What all scripts of calls that wait have in common. `KEYS` 4 and 5 are `sessions` and `waits`.
+pub(super) const LINES: &str = r"
+local SESSIONS, WAITS = KEYS[4], KEYS[5]
+local TAG = SESSIONS:sub(1, -9)
+local clock = call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+-- A number as text with all of its digits.
+local function digits(number) return string.format('%.0f', number) end
+local function session_of(waiter) return waiter:sub(1, 16) end
+-- When a session ends, or nil if it has ended.
+local function end_of(session)
+  local ends = tonumber(call('ZSCORE', SESSIONS, session) or 0)
+  if ends > now then return ends end
+end
+local function answer(waiter, text)
+  local list = TAG .. 'w:' .. waiter
+  call('RPUSH', list, text)
+  -- A call whose process has died never reads it.
+  call('PEXPIRE', list, 600000)
+end
+local function drop_answer(waiter) call('UNLINK', TAG .. 'w:' .. waiter) end
+local function next_of(head)
+  while true do
+    local waiter = call('LPOP', head .. ':q')
+    if not waiter then return nil end
+    local wants = call('HGET', WAITS, waiter)
+    call('HDEL', WAITS, waiter)
+    if wants and end_of(session_of(waiter)) then return waiter, wants end
+  end
+end
+-- Puts a call into the line. Until the moment in the answer, nothing is freed without a word.
+local function park(head, waiter, wants, till)
+  if call('HEXISTS', WAITS, waiter) == 0 then
+    call('HSET', WAITS, waiter, wants .. ':' .. digits(now))
+    call('RPUSH', head .. ':q', waiter)
+  end
+  return {17, digits(math.max(0, till - now))}
+end
+local function note(session, object) call('SADD', TAG .. 's:' .. session, object) end
+-- How to serve the line of an object of each kind.
+local SERVE = {}
+";
+
+/// Serves the lines of all kinds of objects.
+const SERVES: &[&str] = &[LOCKS];
+
+/// Begins a session. The arguments are the session and its lease.
+static BEGIN: Script = Script::new(|| {
+    compile(&[
+        LINES,
+        "freeing() call('ZADD', SESSIONS, digits(now + tonumber(ARGV[2])), ARGV[1]) return {1, 1}",
+    ])
+});
+
+/// Extends a session, unless it has ended. Returns whether it did, and which other sessions have ended.
+static RENEW: Script = Script::new(|| {
+    compile(&[
+        LINES,
+        r"
+freeing()
+local lives = end_of(ARGV[1])
+if lives then call('ZADD', SESSIONS, digits(now + tonumber(ARGV[2])), ARGV[1]) end
+local out = call('ZRANGEBYSCORE', SESSIONS, '-inf', digits(now), 'LIMIT', 0, 8)
+table.insert(out, 1, lives and 1 or 0)
+return out",
+    ])
+});
+
+/// Ends a session, and frees what it held of some objects. Returns how many objects are left.
+static END: Script = Script::new(|| {
+    let end = r"
+freeing()
+local session = ARGV[1]
+if ARGV[2] == 'lost' and end_of(session) then return {0} end
+call('ZREM', SESSIONS, session)
+local objects = TAG .. 's:' .. session
+for _ = 1, 64 do
+  local object = call('SPOP', objects)
+  if not object then return {0} end
+  local head = TAG .. 'o:' .. object
+  for _, waiter in ipairs(call('LRANGE', head .. ':q', 0, -1)) do
+    if session_of(waiter) == session then
+      call('LREM', head .. ':q', 1, waiter)
+      call('HDEL', WAITS, waiter)
+      answer(waiter, '-22')
+    end
+  end
+  local kind = call('HGET', head, 'k')
+  if kind and SERVE[kind] then SERVE[kind](head) end
+end
+return {call('SCARD', objects)}";
+    compile(&[&[LINES], SERVES, &[end]].concat())
+});
+
+/// Takes a call out of the line, which answers it. If it is not there, it has been answered before.
+static LEAVE: Script = Script::new(|| {
+    compile(&[
+        LINES,
+        r"
+freeing()
+if call('HDEL', WAITS, ARGV[1]) == 1 then
+  call('LREM', HEAD .. ':q', 1, ARGV[1])
+  answer(ARGV[1], '-25')
+end
+return {0}",
+    ])
+});
+
+/// Adds the keys that [`LINES`] names.
+pub(super) fn with_lines(command: Command, keys: &Keys) -> Command {
+    command.key(keys.of("sessions")).key(keys.of("waits"))
+}
+
+fn of_session(script: &'static Script, keys: &Keys, session: &str) -> Command {
+    let none = ["none", "none", "none"].map(|what| keys.of(what)).to_vec();
+    with_lines(Command::new(script, none), keys).bytes(session)
+}
+
+/// Begins a session with this lease, in microseconds.
+pub(super) fn begin(keys: &Keys, session: &str, lease: u128) -> Command {
+    of_session(&BEGIN, keys, session).number(lease)
+}
+
+pub(super) fn renew(keys: &Keys, session: &str, lease: u128) -> Command {
+    of_session(&RENEW, keys, session).number(lease)
+}
+
+/// Ends a session, or only one that has not been renewed in time.
+pub(super) fn end(keys: &Keys, session: &str, only_if_lost: bool) -> Command {
+    of_session(&END, keys, session).bytes(if only_if_lost { "lost" } else { "" })
+}
+
+pub(super) fn leave(keys: &Keys, object: ObjectId, call: &str) -> Command {
+    with_lines(Command::new(&LEAVE, keys.of_object(object).to_vec()), keys).bytes(call)
+}
+
+/// Returns the argument by which a session notes that it uses an object, if it has not done so.
+pub(super) fn note(object: ObjectId, is_new: bool) -> String {
+    if is_new { object.0.to_string() } else { String::new() }
+}

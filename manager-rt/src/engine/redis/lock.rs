@@ -1,0 +1,132 @@
+//! `Lock` and `RLock`.
+//!
+//! The head holds who has the lock: `o` is the call that took it, `h` the thread, `t` the token, `l` when its lease ends, `d`
+//! whether the holder before it died. `x` says that the last holder did not release the lock.
+//!
+//! A token is the moment of the grant in microseconds, or one more than the last token, whichever is greater. So tokens grow
+//! even if Redis has lost the last ones.
+
+use super::command::{Command, Keys};
+use super::line::{LINES, note, with_lines};
+use super::script::{Script, scripts};
+use crate::proto::ObjectId;
+
+/// Grants and frees locks. `SERVE` knows how to serve the line of each kind.
+pub(super) const LOCKS: &str = r"
+local function granted(head, waited)
+  local found = call('HMGET', head, 't', 'd', 'l')
+  if found[3] == '0' then return {15, found[1], tonumber(found[2]), 0} end
+  return {16, found[1], tonumber(found[2]), 0, digits(waited * 1000)}
+end
+local function grant(head, waiter, thread, lease)
+  local token = digits(math.max(now, tonumber(call('HGET', head, 't') or 0) + 1))
+  local died = call('HDEL', head, 'x')
+  local ends = lease == '0' and '0' or digits(now + tonumber(lease))
+  call('HSET', head, 'o', waiter, 'h', thread, 't', token, 'l', ends, 'd', died)
+end
+-- The call that has the lock, its thread, and until when it surely has it.
+local function holder_of(head)
+  local found = call('HMGET', head, 'o', 'h', 'l')
+  if not found[1] then return nil end
+  local ends, lease = end_of(session_of(found[1])), tonumber(found[3])
+  if ends and lease == 0 then return found[1], found[2], ends end
+  if ends and lease > now then return found[1], found[2], math.min(ends, lease) end
+  call('HDEL', head, 'o')
+  call('HSET', head, 'x', 1)
+end
+local function serve_lock(head)
+  if holder_of(head) then return end
+  local waiter, wants = next_of(head)
+  if not waiter then return end
+  local thread, lease, since = wants:match('^(%d+):(%d+):(%d+)$')
+  grant(head, waiter, thread, lease)
+  local words = granted(head, now - tonumber(since))
+  for at, word in ipairs(words) do words[at] = tostring(word) end
+  answer(waiter, table.concat(words, ' '))
+end
+SERVE['6'], SERVE['7'] = serve_lock, serve_lock
+";
+
+/// Checks that the object is a lock of either kind.
+const CHECKED_LOCK: &str = r"
+local KIND = call('HGET', HEAD, 'k')
+if KIND ~= '6' and KIND ~= '7' then
+  if KIND then return {-2, tonumber(KIND)} end
+  return {-1}
+end
+";
+
+scripts! {
+    @ CHECKED_LOCK;
+    /// The arguments are the call, the thread, the lease in microseconds, whether the call waits, and the object, or nothing if its
+    /// session has used the object before.
+    ACQUIRE [LINES, LOCKS] = r"
+local me, thread, lease, waits, object = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local session = session_of(me)
+if not end_of(session) then return {-22} end
+freeing()
+if object ~= '' then note(session, object) end
+local holder, whose, till = holder_of(HEAD)
+-- The answer to this call was lost.
+if holder == me then
+  drop_answer(me)
+  return granted(HEAD, 0)
+end
+if holder and whose == thread and session_of(holder) == session then
+  if KIND == '7' then return granted(HEAD, 0) end
+  return {waits == '0' and -20 or -21}
+end
+if not holder then
+  serve_lock(HEAD)
+  holder, whose, till = holder_of(HEAD)
+end
+if not holder then
+  grant(HEAD, me, thread, lease)
+  return granted(HEAD, 0)
+end
+if waits == '0' then return {-20} end
+-- The answer was just put into the list of this call.
+if holder == me then return {17, '1000000'} end
+return park(HEAD, me, thread .. ':' .. lease, till)";
+    /// The arguments are the session and the token.
+    RELEASE [LINES, LOCKS] = r"
+freeing()
+local holder = holder_of(HEAD)
+local is_own = holder and session_of(holder) == ARGV[1] and call('HGET', HEAD, 't') == ARGV[2]
+if is_own then call('HDEL', HEAD, 'o') end
+serve_lock(HEAD)
+return {is_own and 0 or -23}";
+    IS_LOCKED [LINES, LOCKS] = r"
+freeing()
+serve_lock(HEAD)
+return {1, holder_of(HEAD) and 1 or 0}";
+}
+
+/// A call that takes a lock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Acquire<'a> {
+    pub(super) call: &'a str,
+    pub(super) thread: u64,
+    /// In nanoseconds; 0 for none.
+    pub(super) lease: u64,
+    /// Whether the session has not used the object before.
+    pub(super) is_new: bool,
+}
+
+fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
+    with_lines(Command::new(script, keys.of_object(object).to_vec()), keys)
+}
+
+pub(super) fn acquire(keys: &Keys, object: ObjectId, call: Acquire<'_>, waits: bool) -> Command {
+    let Acquire { call, thread, lease, is_new } = call;
+    let command = on(&ACQUIRE, keys, object).bytes(call).number(thread).number(lease.div_ceil(1000));
+    command.number(u8::from(waits)).bytes(note(object, is_new))
+}
+
+pub(super) fn release(keys: &Keys, object: ObjectId, session: &str, token: u64) -> Command {
+    on(&RELEASE, keys, object).bytes(session).number(token)
+}
+
+pub(super) fn is_locked(keys: &Keys, object: ObjectId) -> Command {
+    on(&IS_LOCKED, keys, object)
+}
