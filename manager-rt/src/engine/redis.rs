@@ -25,6 +25,7 @@ mod numbers;
 mod objects;
 mod page;
 mod script;
+mod semaphore;
 mod session;
 mod stored;
 mod value;
@@ -46,7 +47,9 @@ use self::session::{Sessions, Terms};
 use crate::OsError;
 use crate::address::{Address, RedisUrl};
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity};
-use crate::proto::{Answer, Call, Fault, Kind, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
+use crate::proto::{
+    Answer, Call, Fault, Kind, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp, Step,
+};
 
 /// The kinds of objects that this engine has.
 const KINDS: Kinds = Kinds::of(&[
@@ -57,13 +60,15 @@ const KINDS: Kinds = Kinds::of(&[
     Kind::Array,
     Kind::Lock,
     Kind::RLock,
+    Kind::Semaphore,
+    Kind::BoundedSemaphore,
     Kind::Event,
 ]);
 
 /// A client of the objects in a Redis or Valkey server.
 ///
-/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object except semaphores,
-/// conditions, queues and barriers. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
+/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object except conditions, queues
+/// and barriers. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
 ///
 /// # Fork safety
 /// A forked child makes its own connections, and holds none of its parent's locks and permits.
@@ -148,6 +153,8 @@ impl Redis {
             Op::Value(op) => value::command(keys, object, op),
             Op::Array(op) => value::array(keys, object, op)?,
             Op::Lock(LockOp::IsLocked) => lock::is_locked(keys, object),
+            Op::Semaphore(SemaphoreOp::Add(count)) => semaphore::add(keys, object, count),
+            Op::Semaphore(SemaphoreOp::Available) => semaphore::available(keys, object),
             Op::Event(op) => event::command(keys, object, &op).ok_or(Fault::Unsupported)?,
             // The capabilities name only the kinds above.
             _ => return Err(Fault::Unsupported.into()),

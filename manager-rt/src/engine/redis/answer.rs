@@ -210,7 +210,9 @@ fn fault_of(number: i64, items: &mut Items) -> Result<Fault, CallError> {
         -20 => Fault::WouldBlock,
         -21 => Fault::Deadlock,
         -23 => Fault::NotOwned,
+        -24 => Fault::OverReleased,
         -25 => Fault::TimedOut,
+        -28 => Fault::OutOfRange { least: 0, most: items.count()? },
         _ => return Err(CallError::Protocol),
     })
 }
@@ -267,6 +269,7 @@ mod tests {
             ("17 0 3", Outcome::Parked { again: Duration::ZERO, mark: Some(3) }),
             ("-22", Outcome::SessionLost),
             ("-25", Outcome::Answer(Err(Fault::TimedOut))),
+            ("-28 7", Outcome::Answer(Err(Fault::OutOfRange { least: 0, most: 7 }))),
         ] {
             assert_eq!(outcome_in(text.as_bytes()), Ok(expected));
         }

@@ -7,9 +7,9 @@ use super::answer::{Outcome, outcome_of};
 use super::command::Command;
 use super::session::{Session, next_call};
 use super::wait::{Ask, Waiting, surely};
-use super::{event, lock};
+use super::{event, lock, semaphore};
 use crate::backend::{CallError, Change};
-use crate::proto::{Answer, Call, EventOp, Fault, LockOp, Op, Payload, Raw, Reply};
+use crate::proto::{Answer, Call, EventOp, Fault, LockOp, Op, Payload, Raw, Reply, SemaphoreOp};
 
 /// How often a call begins again because its session was lost.
 const ATTEMPTS_MAX: usize = 3;
@@ -26,6 +26,15 @@ impl Redis {
             Op::Lock(LockOp::Release { token }) => self.give_back(call, |session| {
                 let is_held = session.ascend(object, call.thread, token);
                 (!is_held).then(|| lock::release(&self.keys, object, &session.name, token))
+            }),
+            Op::Semaphore(SemaphoreOp::Take) => self.take(call, |_, name, is_new, ask| {
+                semaphore::take(&self.keys, object, name, is_new, ask.joins)
+            }),
+            Op::Semaphore(SemaphoreOp::Return { token }) => self.give_back(call, |session| {
+                Some(semaphore::give_back(&self.keys, object, &session.call(token), true))
+            }),
+            Op::Semaphore(SemaphoreOp::Disown { token }) => self.give_back(call, |session| {
+                Some(semaphore::give_back(&self.keys, object, &session.call(token), false))
             }),
             Op::Event(EventOp::Wait) => {
                 self.take(call, |_, name, is_new, ask| event::wait(&self.keys, object, name, is_new, ask))

@@ -15,6 +15,7 @@
 use super::command::{Command, Keys};
 use super::lock::LOCKS;
 use super::script::{Script, compile};
+use super::semaphore::PERMITS;
 use crate::proto::ObjectId;
 
 /// What all scripts of calls that wait have in common. `KEYS` 4 and 5 are `sessions` and `waits`.
@@ -61,7 +62,7 @@ local SERVE = {}
 ";
 
 /// Serves the lines of all kinds of objects.
-const SERVES: &[&str] = &[LOCKS];
+const SERVES: &[&str] = &[LOCKS, PERMITS];
 
 /// Begins a session. The arguments are the session and its lease.
 static BEGIN: Script = Script::new(|| {

@@ -18,7 +18,7 @@ use super::line::LINES;
 use super::script::{Compiled, Script, compile};
 use crate::OsError;
 use crate::backend::CallError;
-use crate::limits::VALUES_AT_ONCE_MAX;
+use crate::limits::{PERMITS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{Fault, Kind, ManagerOp, Raw, Spec};
 
 /// Makes an object, whose keys are made here. The arguments are the name, the kind, the fingerprint of its type, what the
@@ -56,6 +56,10 @@ local data = prefix .. id .. ':d'
 if ARGV[6] == 'value' then call('SET', data, ARGV[7]) end
 if ARGV[6] == 'array' then
   for i = 7, #ARGV do call('HSET', data, i - 7, ARGV[i]) end
+end
+if ARGV[6] == 'semaphore' then
+  call('HSET', prefix .. id, 'f', ARGV[7])
+  if ARGV[8] ~= '' then call('HSET', prefix .. id, 'b', ARGV[8]) end
 end
 return {11, id, 1}",
     ])
@@ -96,7 +100,7 @@ for _, waiter in ipairs(call('LRANGE', head .. ':q', 0, -1)) do
   call('HDEL', WAITS, waiter)
   answer(waiter, '-1')
 end
-call('UNLINK', head, head .. ':d', head .. ':z', head .. ':q')
+call('UNLINK', head, head .. ':d', head .. ':z', head .. ':q', head .. ':s')
 call('HDEL', KEYS[1], ARGV[1])
 call('ZREM', KEYS[2], ARGV[1])
 call('SREM', KEYS[3], id)
@@ -206,6 +210,14 @@ fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Comm
             .number(crate::limits::ARRAY_ELEMENTS_MAX),
         Spec::List | Spec::Dict | Spec::Namespace | Spec::Lock | Spec::RLock | Spec::Event => {
             begin(&OPEN).bytes("")
+        }
+        Spec::Semaphore(permits) | Spec::BoundedSemaphore(permits) => {
+            if permits > PERMITS_MAX {
+                return Err(Fault::OutOfRange { least: 0, most: PERMITS_MAX }.into());
+            }
+            let bound =
+                if spec.kind() == Kind::BoundedSemaphore { permits.to_string() } else { String::new() };
+            begin(&OPEN).bytes("semaphore").number(permits).bytes(bound)
         }
         // The capabilities name only the kinds above.
         _ => return Err(Fault::Unsupported.into()),
