@@ -123,6 +123,7 @@ fn a_full_redis_refuses_what_needs_memory_and_nothing_else() {
     let manager = There::new(&server).connect();
     let list = manager.list::<Vec<u8>>().unwrap();
     let dict = manager.dict::<u32, u8>().unwrap();
+    let (lock, permits) = (manager.lock().unwrap(), manager.semaphore(1).unwrap());
     (0..50).for_each(|n| dict.insert(&n, &1).unwrap());
     let item = vec![7; 100_000];
     let full = Err(ObjectError::Call(CallError::Fault(Fault::NoSpace)));
@@ -134,6 +135,9 @@ fn a_full_redis_refuses_what_needs_memory_and_nothing_else() {
     let full = Err(ObjectError::Call(CallError::Fault(Fault::NoSpace)));
     let inserted = (50..100_000).take_while(|n| dict.insert(n, &1) != full).count();
     assert_eq!(dict.len(), Ok(50 + inserted));
+    // Locks and permits, and the session that they need, take little.
+    drop((lock.lock().unwrap(), permits.acquire().unwrap()));
+    assert_eq!((lock.is_locked(), permits.available()), (Ok(false), Ok(1)));
     // What frees memory goes on.
     assert_eq!(dict.remove(&3), Ok(Some(1)));
     assert_eq!(list.remove(1).map(|item| item.len()), Ok(100_000));

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
 mod alike;
+mod deaths;
 mod faults;
 mod server;
 
@@ -39,9 +40,18 @@ impl<'a> There<'a> {
         self.server.url(&self.namespace())
     }
 
+    fn leased(&self, lease: &str) -> String {
+        let (socket, namespace) = self.server.url(&self.namespace()).split_once('?').map(owned).unwrap();
+        format!("{socket}?lease={lease}&{namespace}")
+    }
+
     fn connect(&self) -> Manager {
         Manager::connect(&self.url()).unwrap()
     }
+}
+
+fn owned((one, other): (&str, &str)) -> (String, String) {
+    (one.to_owned(), other.to_owned())
 }
 
 impl There<'_> {
@@ -92,5 +102,5 @@ fn redis_does_what_every_backend_must() {
         }
     }
     assert!(failed.is_empty(), "{failed:#?} of {} failed", tests.len());
-    assert!(tests.len() > 50);
+    assert!(tests.len() > 70);
 }
