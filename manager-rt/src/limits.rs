@@ -144,6 +144,9 @@ pub const ARRIVALS_TIME_MAX: Duration = Duration::from_micros(500);
 pub const TURN_BYTES: usize = 64 << 10;
 /// How long one connection's turn may take before the next one has its turn, unless a single operation takes longer.
 pub const TURN_TIME_MAX: Duration = Duration::from_micros(100);
+/// The same while other connections have turns, too, so that a short call of theirs waits less for a long pipeline. Turns are
+/// longer while new connections are let in, or there is work of earlier turns, or no memory to keep what a turn leaves.
+pub const TURN_TIME_BESIDE_OTHERS: Duration = Duration::from_micros(25);
 /// From how many bytes of items on a client tells the server at once that they have arrived, so that the server need not keep
 /// them: 32 KiB, with [`ITEM_NOTE_BYTES`] for each. Fewer are reported with the next call.
 pub const ACKNOWLEDGED_BYTES_MIN: usize = 32 << 10;

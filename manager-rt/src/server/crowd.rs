@@ -65,6 +65,11 @@ impl Crowd {
         self.moved = self.moved.wrapping_add(count_of(bytes));
     }
 
+    /// Returns `true` if only one client has had turns lately.
+    pub(super) const fn is_alone(&self) -> bool {
+        self.row.1 >= ROW_MAX
+    }
+
     /// Counts a turn of the client in a slot, at the time `now` in nanoseconds.
     #[inline]
     pub(super) fn count(&mut self, slot: usize, newest: &mut NewestTurn, now: u64) {
@@ -140,5 +145,8 @@ mod tests {
             crowd.is_here && newest[2].is_in_crowd
         });
         assert_eq!(turns.count(), ROW_MAX as usize);
+        assert!(crowd.is_alone());
+        crowd.count(1, &mut newest[1], 1);
+        assert!(!crowd.is_alone());
     }
 }

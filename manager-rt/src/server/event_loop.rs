@@ -11,6 +11,7 @@
 
 mod alarm;
 mod arrivals;
+mod clock;
 mod idle;
 mod relief;
 mod saving;
@@ -93,6 +94,8 @@ pub(super) struct EventLoop {
     rounds: u64,
     /// Connections that have something to write.
     dirty: Vec<usize>,
+    /// Those that will write it after a later turn. Empty except while answers are written.
+    later: Vec<usize>,
     effects: Effects,
     /// The account of unfinished frames.
     frames: Arc<Account>,
@@ -152,6 +155,7 @@ impl EventLoop {
             frame_at: 0,
             rounds: 0,
             dirty: Vec::new(),
+            later: Vec::new(),
             effects: Effects::default(),
             frames,
             unsent,

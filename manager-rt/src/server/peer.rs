@@ -46,6 +46,11 @@ pub(super) enum Read {
     Reset,
 }
 
+/// In the middle of a pipeline, answers of fewer bytes wait for those of the next turn.
+const WRITTEN_TOGETHER_BYTES: usize = 8 << 10;
+/// For this long, in nanoseconds: other threads of the client may wait for them.
+const WITHHELD_NANOS_MAX: u64 = 500_000;
+
 /// How many times a connection between hosts writes, 64 KiB each, before others have their turn.
 const SEALED_WRITES_MAX: usize = 2;
 
@@ -99,6 +104,8 @@ pub(super) struct Peer {
     pub(super) is_late: bool,
     /// Whether a call waits until everything that has arrived is done. Nothing is read before that.
     pub(super) is_unsettled: bool,
+    /// Since when answers have waited for those of a later turn.
+    withheld_since: Option<u64>,
     /// Its newest turn.
     pub(super) newest: NewestTurn,
     /// How the connection ended, if its end was read. Frames may be left.
@@ -143,6 +150,7 @@ impl Peer {
             is_paused: false,
             is_late: false,
             is_unsettled: false,
+            withheld_since: None,
             newest: NewestTurn::default(),
             ended: None,
             cannot_write: false,
@@ -276,8 +284,20 @@ impl Peer {
             && self.outbound.len() <= self.unsent_max()
     }
 
+    /// Returns `true` if the connection will have another turn at once, whose answers are better written together with those
+    /// that wait at the moment `now`. A client that is woken for a few answers takes a CPU from others.
+    pub(super) fn may_write_later(&mut self, now: u64) -> bool {
+        self.is_late
+            && self.is_ready
+            && !self.is_paused
+            && self.hung_up_in.is_none()
+            && self.outbound.len() < WRITTEN_TOGETHER_BYTES
+            && now.saturating_sub(*self.withheld_since.get_or_insert(now)) < WITHHELD_NANOS_MAX
+    }
+
     /// Writes what the socket accepts, and returns `true` once nothing is left.
     pub(super) fn flush(&mut self) -> bool {
+        self.withheld_since = None;
         if self.cannot_write {
             return true;
         }
@@ -331,21 +351,40 @@ impl Peer {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
     use crate::limits::CLIENT_SHARE_BYTES_MIN;
+
+    fn peer_within(whole: &Arc<Account>, unsent: &Arc<Account>) -> (Peer, UnixStream) {
+        let (one, other) = UnixStream::pair().unwrap();
+        let accounts = Accounts { frames: whole, answers: unsent, sealed: whole };
+        let channel = Channel::accepted(one.into()).unwrap();
+        (Peer::new(channel, Listening::new([7; 32]), accounts).unwrap(), other)
+    }
+
+    #[test]
+    fn answers_in_a_pipeline_wait_for_few_bytes_and_a_short_time() {
+        let whole = Account::new(CLIENT_SHARE_BYTES_MIN * 16);
+        let (mut peer, _other) = peer_within(&whole, &whole);
+        peer.outbound.say(&[0; WRITTEN_TOGETHER_BYTES - 1]);
+        assert!(!peer.may_write_later(5), "nothing follows");
+        (peer.is_late, peer.is_ready) = (true, true);
+        assert!(peer.may_write_later(10));
+        assert!(peer.may_write_later(9 + WITHHELD_NANOS_MAX));
+        assert!(!peer.may_write_later(10 + WITHHELD_NANOS_MAX));
+        peer.flush();
+        peer.outbound.say(&[0; WRITTEN_TOGETHER_BYTES - 1]);
+        assert!(peer.may_write_later(10 + WITHHELD_NANOS_MAX));
+        peer.outbound.say(&[0]);
+        assert!(!peer.may_write_later(10 + WITHHELD_NANOS_MAX));
+    }
 
     #[test]
     fn a_client_leaves_answers_up_to_the_limit_and_not_one_byte_more() {
         let whole = Account::new(CLIENT_SHARE_BYTES_MIN * 16);
         let unsent = Account::part_of(&whole, crate::account::Room::Answers, CLIENT_SHARE_BYTES_MIN * 8);
-        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        let channel = Channel::accepted(one.into()).unwrap();
-        let mut peer = Peer::new(
-            channel,
-            Listening::new([7; 32]),
-            Accounts { frames: &whole, answers: &unsent, sealed: &whole },
-        )
-        .unwrap();
+        let (mut peer, _other) = peer_within(&whole, &unsent);
         peer.outbound.say(&vec![0; UNSENT_BYTES_LEAST]);
         let others = unsent.charge(unsent.limit());
         assert!(!peer.is_too_far_behind(), "even if all leave too much");

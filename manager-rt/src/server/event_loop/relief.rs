@@ -44,7 +44,7 @@ impl EventLoop {
 
 /// Returns `true` if the unread answers of all clients take so much that some clients have to go: twice what they may take,
 /// or their part of the reserve if the manager is so full that others need the rest.
-fn take_too_much(unsent: &Arc<Account>) -> bool {
+pub(super) fn take_too_much(unsent: &Arc<Account>) -> bool {
     unsent.used() > unsent.limit().saturating_mul(2) || has_no_room_for(unsent)
 }
 
@@ -58,10 +58,16 @@ fn has_no_room_for(these: &Arc<Account>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::path::Path;
     use std::sync::mpsc::{TryRecvError, channel};
 
+    use mio::Events;
+
     use super::*;
-    use crate::limits::{RESERVE_ANSWERS_SHARE, UNSENT_BYTES_MAX, UNSENT_SHARE};
+    use crate::account::Charge;
+    use crate::limits::{RESERVE_ANSWERS_SHARE, UNSENT_BYTES_MAX, UNSENT_SHARE, VALUES_AT_ONCE_MAX};
+    use crate::proto::{ListOp, Op, Raw, Scan, Spec, Wait};
     use crate::server::Server;
     use crate::state::{Limits, State};
     use crate::tests::plain_client::Client;
@@ -91,38 +97,88 @@ mod tests {
         }
     }
 
-    /// Its buffer is kept for its next answers. In a full manager, that memory seems to be answers that it does not read.
-    #[test]
-    fn a_client_that_has_read_everything_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("s");
+    /// Returns a server that does nothing yet, and its only client, which has read all its answers.
+    fn with_client<T: Send + 'static>(
+        folder: &Path,
+        prepare: impl FnOnce(&mut Client) -> T + Send + 'static,
+    ) -> (Server, (Client, T)) {
+        let path = folder.join("s");
         let mut server = Server::bind(&path).unwrap();
         let (stopper, (sender, receiver)) = (server.stopper(), channel());
         let connect = move || {
             let mut client = Client::connect(&path, b"").unwrap();
-            client.ping();
-            sender.send(client).unwrap();
+            let prepared = prepare(&mut client);
+            sender.send((client, prepared)).unwrap();
             // Ends the round in which the server waits for more.
             stopper.stop();
         };
         let connecting = std::thread::Builder::new().spawn(connect).unwrap();
-        let mut events = mio::Events::with_capacity(8);
-        let _client = loop {
+        let mut events = Events::with_capacity(8);
+        let client = loop {
             match receiver.try_recv() {
                 Err(TryRecvError::Empty) => server.work.round(&mut events).unwrap(),
                 client => break client.unwrap(),
             }
         };
         connecting.join().unwrap();
+        // The round that sees the end may be still to come.
+        server.stopper().stop();
+        server.work.round(&mut events).unwrap();
+        server.work.is_ending = false;
+        (server, client)
+    }
+
+    /// Makes the manager just so full that clients who do not read have to go.
+    fn fill(unsent: &Arc<Account>) -> [Charge; 2] {
+        let whole = unsent.whole();
+        let others = whole.reserve_without_answers();
+        let answers = unsent.charge(whole.reserve() - others + 1);
+        let charges = [whole.charge((whole.limit() + others + 1).saturating_sub(whole.used())), answers];
+        assert!(take_too_much(unsent));
+        charges
+    }
+
+    /// Its buffer is kept for its next answers. In a full manager, that memory seems to be answers that it does not read.
+    #[test]
+    fn a_client_that_has_read_everything_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut server, _client) = with_client(folder.path(), Client::ping);
         let kept =
             |work: &EventLoop| work.peers.iter().map(|(_, peer)| peer.outbound.charged()).sum::<usize>();
         assert!(kept(&server.work) > 0);
-        let unsent = Arc::clone(&server.work.unsent);
-        let whole = unsent.whole();
-        let _full = whole.charge(whole.limit().saturating_add(whole.reserve()));
-        let _unread = unsent.charge(whole.reserve());
-        assert!(take_too_much(&unsent));
+        let _full = fill(&server.work.unsent);
         assert!(!server.work.relieve());
         assert_eq!(server.work.peers(), 1);
+    }
+
+    /// In the middle of its pipeline, answers wait. In a full manager, they seem to be answers that it does not read.
+    #[test]
+    fn a_client_in_the_middle_of_a_pipeline_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut server, (mut client, list)) = with_client(folder.path(), |client| {
+            let list = client.open("l", Spec::List);
+            let items = vec![Raw::plain(b"a value"); VALUES_AT_ONCE_MAX];
+            client.ask(list, Op::List(ListOp::Extend(items))).unwrap();
+            list
+        });
+        let mut events = Events::with_capacity(8);
+        let mut round = |work: &mut EventLoop| {
+            work.round(&mut events).unwrap();
+            let peer = work.peers.iter().map(|(_, peer)| (peer.is_late, peer.outbound.is_empty()));
+            peer.collect::<Vec<_>>()
+        };
+        for is_full in [false, true] {
+            let full = is_full.then(|| fill(&server.work.unsent));
+            // Each of them takes longer than a turn.
+            let scan = || Scan { value: Raw::plain(b"a value"), from: 0, version: None };
+            let calls = (0..3).flat_map(|_| client.bytes_of(list, Wait::No, Op::List(ListOp::Count(scan()))));
+            let calls: Vec<u8> = calls.collect();
+            client.stream.write_all(&calls).unwrap();
+            assert_eq!(round(&mut server.work), [(true, is_full)], "one call has run");
+            round(&mut server.work);
+            assert_eq!(round(&mut server.work), [(false, true)], "all have run");
+            (0..3).for_each(|_| assert!(client.answer().1.is_ok()));
+            drop(full);
+        }
     }
 }

@@ -4,17 +4,14 @@ use bytes::Bytes;
 use mp_sys::deadline::now_nanos;
 
 use super::EventLoop;
-use crate::count::nanos_of;
-use crate::limits::TURN_TIME_MAX;
 use crate::proto::Fault;
 use crate::server::dispatch;
+use crate::server::event_loop::clock::UNITS_PER_LOOK;
 use crate::server::peer::{Peer, Phase, Read};
 use crate::state::{Caller, ClientId, Heard};
 use crate::wire::frame::{FrameKind, Head, claimed_bequest};
 use crate::wire::inbound::{Frame, Garbage, Inbound};
 
-/// After a frame with more units of work than this, the clock is looked at again.
-const UNITS_PER_LOOK: usize = 500;
 /// Out of this many frames that are little work, one is preceded by a look at the clock. They take a microsecond together, and
 /// a look takes a tenth of what one of them does.
 const LIGHT_FRAMES_PER_LOOK: u32 = 4;
@@ -58,22 +55,6 @@ enum Left {
     Unsettled,
     /// Frames that were left because the time of the turn is over.
     Late,
-}
-
-/// The time that one turn may take.
-#[derive(Debug)]
-struct TurnClock {
-    began: Option<u64>,
-}
-
-impl TurnClock {
-    /// Takes the time at which a frame was run, and returns `true` if no other one may follow in this turn. If the frame
-    /// was much work, the clock is looked at again.
-    fn is_over(&mut self, now: u64, units: usize) -> bool {
-        let began = *self.began.get_or_insert(now);
-        let now = if units > UNITS_PER_LOOK { now_nanos() } else { now };
-        now.saturating_sub(began) >= nanos_of(TURN_TIME_MAX)
-    }
 }
 
 impl EventLoop {
@@ -314,7 +295,7 @@ impl EventLoop {
         let mut bytes = bytes;
         let no_frame = Bytes::new();
         let mut from_here = bytes;
-        let mut clock = TurnClock { began: None };
+        let mut clock = self.turn_clock();
         let mut light_frames = 0_u32;
         while let Some(frame) = inbound.next(&mut bytes, buffer_len)? {
             if light_frames.is_multiple_of(LIGHT_FRAMES_PER_LOOK) {

@@ -4,17 +4,28 @@ use mio::unix::SourceFd;
 use mp_sys::deadline::now_nanos;
 
 use super::EventLoop;
+use super::relief::take_too_much;
 use crate::state::Departure;
 
 impl EventLoop {
-    /// Writes the pending answers.
+    /// Writes the pending answers. In the middle of a long pipeline, they wait until they are worth a write, unless this was
+    /// the last round, or the server is about to disconnect those that do not read their answers.
     pub(super) fn flush(&mut self) {
         while let Some(slot) = self.dirty.pop() {
             if let Some(peer) = self.peers.get_mut(slot) {
+                if peer.may_write_later(self.frame_at)
+                    && !self.is_ending
+                    && !self.state.has_ended()
+                    && !take_too_much(&self.unsent)
+                {
+                    self.later.push(slot);
+                    continue;
+                }
                 peer.is_dirty = false;
                 self.write(slot);
             }
         }
+        std::mem::swap(&mut self.dirty, &mut self.later);
     }
 
     /// Writes the pending answers of one connection, as far as its socket has room.

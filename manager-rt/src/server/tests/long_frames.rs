@@ -1,6 +1,8 @@
 //! Long frames, and what follows them.
 
 use super::*;
+use crate::limits::VALUES_AT_ONCE_MAX;
+use crate::proto::{ListOp, Scan};
 
 fn long_set(client: &mut Client, value: ObjectId, byte: u8) -> Vec<u8> {
     client.bytes_of(value, Wait::No, Op::Value(ValueOp::Store(Raw::plain(&vec![byte; 100 << 10]))))
@@ -44,5 +46,42 @@ fn a_long_frame_before_the_end_of_its_connection_is_run() {
         other.expect_end();
         let expected = Payload::copy(Raw::plain(&vec![byte; 100 << 10]));
         assert_eq!(client.ask(value, GET), Ok(Reply::Value(expected)));
+    }
+}
+
+/// Answers in the middle of a pipeline wait for others, but not when no others come.
+#[test]
+fn an_answer_before_the_end_of_the_server_is_written() {
+    let server = Running::start(Server::builder());
+    let mut client = server.client();
+    let list = client.open("l", Spec::List);
+    let items = vec![Raw::plain(b"a value"); VALUES_AT_ONCE_MAX];
+    client.ask(list, Op::List(ListOp::Extend(items))).unwrap();
+    // Each of them takes longer than a turn.
+    let scan = || Op::List(ListOp::Count(Scan { value: Raw::plain(b"a value"), from: 0, version: None }));
+    let mut bytes = client.bytes_of(list, Wait::No, scan());
+    bytes.extend(client.bytes_of(ObjectId::MANAGER, Wait::No, Op::Manager(ManagerOp::Shutdown)));
+    (0..3).for_each(|_| bytes.extend(client.bytes_of(list, Wait::No, scan())));
+    client.stream.write_all(&bytes).unwrap();
+    assert!(client.answer().1.is_ok());
+    assert_eq!(client.answer().1, Ok(Reply::Done));
+}
+
+#[test]
+fn a_pipeline_beside_other_calls_is_answered_to_its_end() {
+    let server = Running::start(Server::builder());
+    let (mut client, mut other) = (server.client(), server.client());
+    let value = client.open("v", Spec::Value(Raw::plain(b"0")));
+    let mut bytes = Vec::new();
+    for number in 0..2_000_u16 {
+        let number = number.to_le_bytes();
+        bytes.extend(client.bytes_of(value, Wait::No, Op::Value(ValueOp::Set(Raw::plain(&number)))));
+    }
+    for _ in 0..5 {
+        client.stream.write_all(&bytes).unwrap();
+        other.ping();
+        for _ in 0..2_000 {
+            assert!(client.answer().1.is_ok());
+        }
     }
 }
