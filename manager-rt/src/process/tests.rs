@@ -1,5 +1,8 @@
 //! Servers in separate processes.
 
+#[cfg(feature = "tcp")]
+mod remote;
+
 use super::*;
 use crate::proto::{ManagerOp, Reply};
 use crate::registry::beside::key_beside;

@@ -1,17 +1,13 @@
 //! Clients on other hosts.
 
-use mp_sys::deadline::Deadline;
-use mp_sys::handshake::{Connecting, Next};
-use mp_sys::stream::{Interest, ReadFailure};
-use mp_sys::testing::PATIENCE;
+use mp_sys::stream::ReadFailure;
 
 use super::*;
 use crate::count::count_of;
-use crate::limits::{RECORD_BYTES_MAX, REMOTE_KEY_BYTES_MIN, SEALED_SHARE};
-use crate::transport::{self, Channel};
-use crate::wire::frame;
+use crate::limits::{RECORD_BYTES_MAX, SEALED_SHARE};
+use crate::tests::remote_client::{KEY, begin_record, connect};
+use crate::transport::Channel;
 
-const KEY: [u8; REMOTE_KEY_BYTES_MIN] = [7; REMOTE_KEY_BYTES_MIN];
 const MEMORY_BYTES: usize = 16 << 20;
 
 /// A server that listens for other hosts, too, in a thread of the test.
@@ -22,36 +18,6 @@ fn start(builder: ServerBuilder) -> (Running, Address) {
     let (stopper, address) = (server.stopper(), server.tcp_addresses()[0].clone());
     let thread = std::thread::Builder::new().spawn(move || server.serve().unwrap()).unwrap();
     (Running { path, stopper, thread: Some(thread), _folder: folder }, address)
-}
-
-fn read_exact(channel: &Channel, mut into: &mut [u8]) {
-    let deadline = Deadline::after(PATIENCE);
-    while !into.is_empty() {
-        match channel.try_read(into) {
-            Ok(count @ 1..) => into = &mut into[count..],
-            Ok(_) => panic!("the server has closed the connection"),
-            Err(_) => assert!(channel.ready(Interest::Read, deadline).is_ok() && !deadline.has_passed()),
-        }
-    }
-}
-
-/// Connects as a client, and returns the bare stream.
-fn connect(address: &Address) -> Channel {
-    let channel = transport::open(address, &KEY, Deadline::after(PATIENCE)).unwrap();
-    let terms = frame::terms(&KEY);
-    let (mut side, mut said) = Connecting::new(terms, [9; 32]);
-    loop {
-        assert_eq!(channel.try_write(&said).ok(), Some(said.len()));
-        let mut step = vec![0; side.missing()];
-        read_exact(&channel, &mut step);
-        match side.hear(terms, &step) {
-            Next::Say(bytes) => said = bytes,
-            Next::Agree(_) => break,
-            other => panic!("{other:?}"),
-        }
-    }
-    read_exact(&channel, &mut [0; HEAD_BYTES + 16]);
-    channel
 }
 
 #[test]
@@ -67,10 +33,7 @@ fn incomplete_records_are_charged_and_the_oldest_of_too_many_go() {
     let mut clients = Vec::new();
     let begin = |clients: &mut Vec<Channel>| {
         let client = connect(&address);
-        let record = client.sealed_only(&[0; RECORD_BYTES_MAX]);
-        let part = &record[..record.len() - 1];
-        let file = client.file().unwrap();
-        assert_eq!(rustix::io::write(file, part), Ok(part.len()), "a socket of loopback has room for it");
+        begin_record(&client);
         clients.push(client);
     };
     (0..most / 2).for_each(|_| begin(&mut clients));
