@@ -1,13 +1,18 @@
 //! Snapshots of real servers: what is restored, servers and their children that are killed, and disks that are full.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use manager_rt::{CallError, Dict, Fault, List, Lock, Manager, Server, SnapshotError, StartError};
-use mp_sys::testing::{Random, eventually, mounts, skip, spawn, succeeded, tests};
+use mp_sys::child::ChildProcess;
+use mp_sys::deadline::Deadline;
+use mp_sys::testing::leaks::children_of;
+use mp_sys::testing::{
+    Random, eventually, is_in_state, mounts, skip, spawn, succeeded, succeeded_with_work, tests,
+};
 use rustix::process::{
-    Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, getrlimit, set_child_subreaper, setrlimit,
-    waitid,
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, getrlimit, kill_process,
+    set_child_subreaper, setrlimit, waitid,
 };
 
 use crate::fixture::Place;
@@ -23,7 +28,7 @@ tests! {
     a_file_that_cannot_be_restored_is_an_error_that_names_it,
     a_server_keeps_its_objects_from_one_life_to_the_next,
     an_idle_server_that_cannot_save_goes_on,
-    a_million_entries_are_saved_while_the_server_serves,
+    calls_are_answered_while_a_snapshot_is_written,
 }
 
 fn file_in(folder: &tempfile::TempDir) -> PathBuf {
@@ -292,37 +297,54 @@ fn an_idle_server_that_cannot_save_goes_on() {
     manager.shutdown().unwrap();
 }
 
-fn a_million_entries_are_saved_while_the_server_serves() {
+/// Begins a snapshot, and stops the process that writes it. Returns the caller of the snapshot, and that process.
+fn begin_and_stop(manager: &Manager, file: &Path) -> (ChildProcess, Pid) {
+    let server = u32::try_from(Place::of(manager).server.as_raw_pid()).unwrap();
+    for _ in 0..20 {
+        let saver = spawn(|| manager.snapshot(file).unwrap());
+        let has_ended = || saver.wait(Deadline::after(Duration::ZERO)).unwrap().is_some();
+        eventually("a process writes the snapshot", || !children_of(server).is_empty() || has_ended());
+        let writer = children_of(server).first().and_then(|pid| Pid::from_raw(i32::try_from(*pid).ok()?));
+        if let Some(writer) = writer
+            && kill_process(writer, Signal::STOP).is_ok()
+        {
+            eventually("it is stopped or has ended", || is_in_state(writer, 'T') || has_ended());
+            if is_in_state(writer, 'T') {
+                return (saver, writer);
+            }
+        }
+        // This process was too slow.
+        succeeded(&saver);
+    }
+    panic!("each of 20 snapshots was written before its writer could be stopped");
+}
+
+/// The process that writes is stopped meanwhile, so the snapshot surely takes longer than the calls.
+fn calls_are_answered_while_a_snapshot_is_written() {
+    const ENTRIES: u64 = 200_000;
     let folder = tempfile::tempdir().unwrap();
     let file = file_in(&folder);
     let manager = Manager::start().unwrap();
     let dict = manager.named("dict").dict::<u64, u64>().unwrap();
-    for from in (0..1_000_000_u64).step_by(4_000) {
+    for from in (0..ENTRIES).step_by(4_000) {
         let keys: Vec<u64> = (from..from + 4_000).collect();
         dict.extend(keys.iter().map(|key| (key, key))).unwrap();
     }
-    let over = manager.event().unwrap();
-    let saver = spawn(|| {
-        let begun = Instant::now();
-        manager.snapshot(&file).unwrap();
-        println!("a snapshot of 10^6 entries took {:?}", begun.elapsed());
-        over.set().unwrap();
-    });
-    let (mut slowest, mut calls) = (Duration::ZERO, 0_u32);
-    while !over.is_set().unwrap() {
-        let begun = Instant::now();
-        dict.get(&u64::from(calls)).unwrap();
-        slowest = slowest.max(begun.elapsed());
-        calls += 1;
+    let (saver, writer) = begin_and_stop(&manager, &file);
+    for key in 0..1_000 {
+        assert_eq!(dict.get(&key), Ok(Some(key)));
+        dict.insert(&key, &0).unwrap();
+        dict.insert(&(ENTRIES + key), &key).unwrap();
     }
-    succeeded(&saver);
-    println!("meanwhile, {calls} calls, the slowest of which took {slowest:?}");
-    let bytes = std::fs::metadata(&file).unwrap().len();
+    assert!(is_in_state(writer, 'T'), "the snapshot is not written yet");
+    kill_process(writer, Signal::CONT).unwrap();
+    succeeded_with_work(&saver);
     manager.shutdown().unwrap();
-    let begun = Instant::now();
     let manager = restored(&file);
-    println!("restoring its {bytes} bytes took {:?}", begun.elapsed());
     let dict = manager.named("dict").dict::<u64, u64>().unwrap();
-    assert_eq!((dict.len(), dict.get(&999_999)), (Ok(1_000_000), Ok(Some(999_999))));
+    assert_eq!(dict.len(), Ok(usize::try_from(ENTRIES).unwrap()), "what came later is not in it");
+    for key in [0, 999, ENTRIES - 1] {
+        assert_eq!(dict.get(&key), Ok(Some(key)), "it has the values of its moment");
+    }
     manager.shutdown().unwrap();
 }
