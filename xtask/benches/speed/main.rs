@@ -174,7 +174,8 @@ fn chosen(rows: Vec<Row>, names: &[String]) -> Result<Vec<Row>> {
 fn left_out(row: &Row, setup: &Setup) -> Option<&'static str> {
     match row.needs {
         Some(Tool::Python) if setup.python.is_none() => return Some("no python3"),
-        Some(Tool::Redis) if !setup.has_redis => return Some("no redis-server"),
+        Some(Tool::Redis | Tool::RedisOverTls) if !setup.has_redis => return Some("no redis-server"),
+        Some(Tool::RedisOverTls) if !managers::has_tls() => return Some("no openssl, or Redis without TLS"),
         _ => {}
     }
     (!setup.cpus.allow(row.placement)).then_some("this program may use only one CPU")

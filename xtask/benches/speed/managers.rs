@@ -24,6 +24,7 @@ mod memory;
 mod pipeline;
 mod redis;
 mod redis_client;
+mod redis_tls;
 mod round_trips;
 mod tcp;
 mod threads;
@@ -33,6 +34,7 @@ use anyhow::{Context, Result};
 use manager_rt::Manager;
 
 pub(crate) use self::redis::has_redis;
+pub(crate) use self::redis_tls::has_tls;
 use crate::placement::Placement;
 use crate::row::{Contestant, Pick, Row, Setup, Target, Tool, Unit};
 
@@ -143,16 +145,22 @@ fn beside_redis() -> impl Iterator<Item = Row> {
     many.into_iter().chain(long)
 }
 
-/// Rows about managers that other hosts reach, over loopback. 0.6 x the operations are 1.667 x the time.
+/// Rows about managers that other hosts reach, over loopback. 0.6 x the operations are 1.667 x the time, and 1.5 x the
+/// operations of Redis over TLS are 0.667 x its time.
 fn over_tcp() -> impl Iterator<Item = Row> {
     use Placement::{OneCore, TwoCores};
     let micros = (Unit::Micros, Pick::Median);
     let both = [OneCore, TwoCores].into_iter().flat_map(move |placement| {
-        let get = row("manager_tcp_get", placement, micros, Target::at_most_times(1.5, "raw_tcp"), tcp::get);
-        let times = Target::at_most_times(1.667, "local");
+        let times = |limit, name| Target::at_most_times(limit, name);
+        let redis =
+            row("manager_tcp_get_vs_redis", placement, micros, times(1.0, "redis"), tcp::get_against_redis);
+        let tls = times(0.667, "redis_tls");
+        let tls = row("manager_tcp_get_vs_redis_tls", placement, micros, tls, tcp::get_against_tls);
         [
-            Row { needs: Some(Tool::Redis), ..get },
-            row("manager_tcp_pipeline_16", placement, micros, times, tcp::pipelined),
+            row("manager_tcp_get", placement, micros, times(1.5, "raw_tcp"), tcp::get),
+            Row { needs: Some(Tool::Redis), ..redis },
+            Row { needs: Some(Tool::RedisOverTls), ..tls },
+            row("manager_tcp_pipeline_16", placement, micros, times(1.667, "local"), tcp::pipelined),
         ]
     });
     both.chain([row("manager_tcp_connect", OneCore, micros, Target::at_most(1000.0), tcp::connecting)])

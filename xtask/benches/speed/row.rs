@@ -28,6 +28,8 @@ pub(crate) enum Tool {
     Python,
     /// `redis-server` and `redis-benchmark`.
     Redis,
+    /// The same, built with TLS, and `openssl`.
+    RedisOverTls,
 }
 
 /// Makes the contestants of a row.

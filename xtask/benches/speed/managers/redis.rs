@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::children::Crowd;
 use crate::row::Setup;
 
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(10);
 const SET: &[u8] = b"*3\r\n$3\r\nSET\r\n$8\r\nkey:0001\r\n$8\r\nvalue001\r\n";
 const SET_ANSWER: &[u8] = b"+OK\r\n";
 pub(super) const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$8\r\nkey:0001\r\n";
@@ -86,13 +86,18 @@ impl Redis {
         let mut command = Command::new("redis-benchmark");
         command.args(["-c", "50", "-P", "16", "-d", "8", "-t", test, "--csv", "-s"]).arg(&self.socket);
         let output = command.args(["-n", &operations.to_string()]).stdin(Stdio::null()).output()?;
-        ensure!(output.status.success(), "redis-benchmark failed: {}", output.status);
-        let text = String::from_utf8(output.stdout)?;
-        let name = format!("\"{}\"", test.to_uppercase());
-        let line = text.lines().find(|line| line.starts_with(&name)).context("no line about that test")?;
-        let rate = line.split(',').nth(1).context("no rate")?.trim_matches('"');
-        Ok(1e9 / rate.parse::<f64>()?)
+        nanos_of(test, output)
     }
+}
+
+/// Reads nanoseconds per operation from what `redis-benchmark --csv` has printed.
+pub(super) fn nanos_of(test: &str, output: Output) -> Result<f64> {
+    ensure!(output.status.success(), "redis-benchmark failed: {}", output.status);
+    let text = String::from_utf8(output.stdout)?;
+    let name = format!("\"{}\"", test.to_uppercase());
+    let line = text.lines().find(|line| line.starts_with(&name)).context("no line about that test")?;
+    let rate = line.split(',').nth(1).context("no rate")?.trim_matches('"');
+    Ok(1e9 / rate.parse::<f64>()?)
 }
 
 /// One connection.

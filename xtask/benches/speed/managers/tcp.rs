@@ -5,6 +5,7 @@
 //! | ours | a proxy over TCP, everything encrypted |
 //! | `raw_tcp` | frames of the same lengths through a TCP connection in clear; both sides sleep on one CPU, and spin on two, as ours do |
 //! | `redis` | `GET` over plain TCP by a client that sleeps in `read` |
+//! | `redis_tls` | `GET` over TLS by `redis-benchmark`, which sleeps in `epoll_wait` |
 //! | `local` | the same operations through the manager's socket in the file system |
 
 use std::hint::black_box;
@@ -16,6 +17,7 @@ use manager_rt::proto::{DictOp, Op, Payload, Raw, Reply};
 use manager_rt::{Dict, Manager};
 
 use super::redis::{GET, GET_ANSWER, Redis};
+use super::redis_tls::RedisOverTls;
 use super::round_trips::{KEY, VALUE, for_sleepers, keeping, lens, repeated};
 use crate::children::Crowd;
 use crate::placement::Placement;
@@ -114,18 +116,33 @@ fn redis(setup: &Setup) -> Result<Contestant> {
     Ok(Contestant { sample: keeping(server, redis.sample), ..redis })
 }
 
-/// A get over TCP, beside the same bytes in clear and Redis.
-pub(super) fn get(setup: &Setup) -> Result<Vec<Contestant>> {
+fn our_get(setup: &Setup) -> Result<Contestant> {
     let (local, remote) = started(setup)?;
     let entries = entries(&remote)?;
     let ours = repeated("ours", setup.scale.of(ROUND_TRIPS), move || {
         ensure!(entries.get(black_box(&KEY))? == Some(VALUE), "a value was changed on its way");
         Ok(())
     });
-    let ours = Contestant { sample: keeping((local, remote), ours.sample), ..ours };
+    Ok(Contestant { sample: keeping((local, remote), ours.sample), ..ours })
+}
+
+/// A get over TCP, beside the same bytes in clear.
+pub(super) fn get(setup: &Setup) -> Result<Vec<Contestant>> {
     let value = Reply::Option(Some(Payload::copy(Raw::plain(&VALUE))));
     let lens = lens(Op::Dict(DictOp::Get(Raw::plain(&KEY))), &value)?;
-    Ok(vec![ours, raw_tcp(setup, lens)?, redis(setup)?])
+    Ok(vec![our_get(setup)?, raw_tcp(setup, lens)?])
+}
+
+/// A get over TCP, beside Redis in clear.
+pub(super) fn get_against_redis(setup: &Setup) -> Result<Vec<Contestant>> {
+    Ok(vec![our_get(setup)?, redis(setup)?])
+}
+
+/// A get over TCP, beside Redis over TLS.
+pub(super) fn get_against_tls(setup: &Setup) -> Result<Vec<Contestant>> {
+    let (times, server) = (for_sleepers(setup, ROUND_TRIPS), RedisOverTls::start(setup)?);
+    let sample = move || Ok(server.benchmark("get", times)? / 1e3);
+    Ok(vec![our_get(setup)?, Contestant::new("redis_tls", sample)])
 }
 
 /// Sixteen gets at a time, over TCP and through the socket in the file system.
