@@ -26,6 +26,7 @@ mod redis;
 mod redis_client;
 mod redis_tls;
 mod round_trips;
+mod strangers;
 mod tcp;
 mod threads;
 mod turns;
@@ -163,7 +164,11 @@ fn over_tcp() -> impl Iterator<Item = Row> {
             row("manager_tcp_pipeline_16", placement, micros, times(1.667, "local"), tcp::pipelined),
         ]
     });
-    both.chain([row("manager_tcp_connect", OneCore, micros, Target::at_most(1000.0), tcp::connecting)])
+    let p99 = "manager_tcp_get_p99_beside_strangers";
+    both.chain([
+        row("manager_tcp_connect", OneCore, micros, Target::at_most(1000.0), tcp::connecting),
+        row(p99, Placement::Any, micros, Target::at_most(5000.0), strangers::get),
+    ])
 }
 
 /// Starts a manager whose server runs on the CPU of member 1 of the row's processes. It ends with this process.

@@ -59,7 +59,7 @@ pub(super) fn beside_large(setup: &Setup) -> Result<Vec<Contestant>> {
 }
 
 /// Returns the 99th percentile.
-fn slow(mut micros: Vec<f64>) -> Result<f64> {
+pub(super) fn slow(mut micros: Vec<f64>) -> Result<f64> {
     micros.sort_by(f64::total_cmp);
     ensure!(!micros.is_empty(), "nothing was read");
     Ok(micros[micros.len() * 99 / 100])

@@ -23,31 +23,38 @@ use crate::children::Crowd;
 use crate::placement::Placement;
 use crate::row::{Contestant, Setup};
 
-const SECRET: &[u8] = b"a key for measurements, 32 bytes";
+pub(super) const SECRET: &[u8] = b"a key for measurements, 32 bytes";
 const ROUND_TRIPS: u64 = 20_000;
 const PIPELINES: u64 = 2_000;
 const CONNECTIONS: u64 = 200;
 /// Operations of one pipeline.
 const AT_ONCE: usize = 16;
 
-type Entries = Dict<[u8; 8], [u8; 8]>;
+pub(super) type Entries = Dict<[u8; 8], [u8; 8]>;
 
 /// Starts a manager whose server runs on the CPU of member 1, and connects to it over TCP.
 fn started(setup: &Setup) -> Result<(Manager, Manager)> {
-    setup.cpus.pin(setup.placement, 1)?;
-    let local = Manager::builder().key(SECRET).tcp("127.0.0.1:0").start();
-    setup.cpus.pin(setup.placement, 0)?;
-    let local = local.context("a manager could not be started")?;
+    let (local, _) = started_at(setup, "127.0.0.1:0")?;
     let remote = connect(&local)?;
     Ok((local, remote))
 }
 
-fn connect(local: &Manager) -> Result<Manager> {
+/// Starts a manager whose server runs on the CPU of member 1, and returns its address for other hosts, too.
+pub(super) fn started_at(setup: &Setup, place: &str) -> Result<(Manager, String)> {
+    setup.cpus.pin(setup.placement, 1)?;
+    let local = Manager::builder().key(SECRET).tcp(place).start();
+    setup.cpus.pin(setup.placement, 0)?;
+    let local = local.context("a manager could not be started")?;
+    let address = local.tcp_address().context("it does not listen")?;
+    Ok((local, address))
+}
+
+pub(super) fn connect(local: &Manager) -> Result<Manager> {
     let address = local.tcp_address().context("it does not listen")?;
     Ok(Manager::builder().key(SECRET).connect(&address)?)
 }
 
-fn entries(manager: &Manager) -> Result<Entries> {
+pub(super) fn entries(manager: &Manager) -> Result<Entries> {
     let entries: Entries = manager.named("entries").dict()?;
     entries.insert(&KEY, &VALUE)?;
     Ok(entries)
