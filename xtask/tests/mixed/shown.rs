@@ -70,6 +70,7 @@ const NO_OBJECTS_OF_MANAGERS: &[&str] = &[
     "Recorded",
     "References",
     "SameBytes",
+    "SnapshotFault",
     "Storable",
     "Tickets",
     "Validity",

@@ -200,7 +200,7 @@ fn proxies_of_a_manager_that_has_ended() {
     let lock = manager.lock().unwrap();
     manager.shutdown().unwrap();
     drop(manager);
-    arriving(lock, "the manager cannot be reached: no server listens at this address");
+    arriving(lock, "cannot be reached: no server listens at this address");
     // The end of an object is reported when it is used, or when it arrives.
     let manager = Manager::start().unwrap();
     let (sender, receiver) = pipe().unwrap();
