@@ -11,6 +11,7 @@
 
 mod answer;
 mod command;
+mod condition;
 mod connection;
 mod dict;
 mod event;
@@ -62,13 +63,14 @@ const KINDS: Kinds = Kinds::of(&[
     Kind::RLock,
     Kind::Semaphore,
     Kind::BoundedSemaphore,
+    Kind::Condition,
     Kind::Event,
 ]);
 
 /// A client of the objects in a Redis or Valkey server.
 ///
-/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object except conditions, queues
-/// and barriers. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
+/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object except queues and
+/// barriers. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
 ///
 /// # Fork safety
 /// A forked child makes its own connections, and holds none of its parent's locks and permits.
@@ -155,6 +157,7 @@ impl Redis {
             Op::Lock(LockOp::IsLocked) => lock::is_locked(keys, object),
             Op::Semaphore(SemaphoreOp::Add(count)) => semaphore::add(keys, object, count),
             Op::Semaphore(SemaphoreOp::Available) => semaphore::available(keys, object),
+            Op::Condition(op) => condition::command(keys, object, &op).ok_or(Fault::Unsupported)?,
             Op::Event(op) => event::command(keys, object, &op).ok_or(Fault::Unsupported)?,
             // The capabilities name only the kinds above.
             _ => return Err(Fault::Unsupported.into()),

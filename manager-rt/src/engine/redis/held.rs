@@ -7,9 +7,9 @@ use super::answer::{Outcome, outcome_of};
 use super::command::Command;
 use super::session::{Session, next_call};
 use super::wait::{Ask, Waiting, surely};
-use super::{event, lock, semaphore};
+use super::{condition, event, lock, semaphore};
 use crate::backend::{CallError, Change};
-use crate::proto::{Answer, Call, EventOp, Fault, LockOp, Op, Payload, Raw, Reply, SemaphoreOp};
+use crate::proto::{Answer, Call, ConditionOp, EventOp, Fault, LockOp, Op, Payload, Raw, Reply, SemaphoreOp};
 
 /// How often a call begins again because its session was lost.
 const ATTEMPTS_MAX: usize = 3;
@@ -36,6 +36,9 @@ impl Redis {
             Op::Semaphore(SemaphoreOp::Disown { token }) => self.give_back(call, |session| {
                 Some(semaphore::give_back(&self.keys, object, &session.call(token), false))
             }),
+            Op::Condition(ConditionOp::Wait { lock, token }) => self.take(call, |_, name, is_new, _| {
+                condition::wait(&self.keys, (object, lock), (name, call.thread, token), is_new)
+            }),
             Op::Event(EventOp::Wait) => {
                 self.take(call, |_, name, is_new, ask| event::wait(&self.keys, object, name, is_new, ask))
             }
@@ -44,16 +47,10 @@ impl Redis {
     }
 
     fn acquire(&self, call: &Call<Raw<'_>>, lease: u64) -> Result<Answer<Payload>, CallError> {
-        let asked = boot_nanos();
-        let mut answer = self.take(call, |_, name, is_new, ask| {
+        self.take(call, |_, name, is_new, ask| {
             let acquire = lock::Acquire { call: name, thread: call.thread, lease, is_new };
             lock::acquire(&self.keys, call.object, acquire, ask.joins)
-        })?;
-        if let Ok(Reply::GrantedLease { waited, .. }) = &mut answer {
-            // The clock of Redis may have been set meanwhile.
-            *waited = (*waited).min(boot_nanos().saturating_sub(asked));
-        }
-        Ok(answer)
+        })
     }
 
     /// Runs a call that takes something or waits. `ask` makes its command: from the session, the name of the call, whether the
@@ -63,17 +60,24 @@ impl Redis {
         call: &Call<Raw<'_>>,
         ask: impl Fn(&Session, &str, bool, Ask) -> Command,
     ) -> Result<Answer<Payload>, CallError> {
-        let change = Change::of(call);
+        let (change, asked) = (Change::of(call), boot_nanos());
         for _ in 0..ATTEMPTS_MAX {
             self.check_open()?;
             let session = self.sessions.get(&self.link, &self.keys, &self.terms)?;
             let name = session.call(next_call());
             let is_new = session.is_new(call.object);
             let ask = |how| ask(&session, &name, is_new, how);
-            let waiting =
-                Waiting { link: &self.link, keys: &self.keys, object: call.object, call: &name, ask: &ask };
+            let stop = || condition::stop(&self.keys, call.object, &name);
+            let waiting = Waiting {
+                link: &self.link,
+                keys: &self.keys,
+                object: call.object,
+                call: &name,
+                ask: &ask,
+                stop: matches!(call.op, Op::Condition(_)).then_some(&stop),
+            };
             let outcome = waiting.run(call.wait).inspect_err(|error| self.unsure(&session, *error))?;
-            let answer = match outcome {
+            let mut answer = match outcome {
                 Outcome::Answer(answer) => answer,
                 Outcome::SessionLost => {
                     self.sessions.lose(session.serial);
@@ -82,11 +86,22 @@ impl Redis {
                 Outcome::Parked { .. } => return Err(CallError::Protocol),
             };
             session.uses(call.object);
-            if let (Op::Lock(_), Ok(Reply::Granted { token, .. } | Reply::GrantedLease { token, .. })) =
-                (&call.op, &answer)
-                && let Err(fault) = session.deepen(call.object, call.thread, *token)
-            {
-                return Ok(Err(fault));
+            if let Ok(Reply::GrantedLease { waited, .. }) = &mut answer {
+                // The clock of Redis may have been set meanwhile.
+                *waited = (*waited).min(boot_nanos().saturating_sub(asked));
+            }
+            if let Ok(Reply::Granted { token, .. } | Reply::GrantedLease { token, .. }) = answer {
+                match call.op {
+                    Op::Lock(_) => {
+                        if let Err(fault) = session.deepen(call.object, call.thread, token) {
+                            return Ok(Err(fault));
+                        }
+                    }
+                    Op::Condition(ConditionOp::Wait { lock, token: old }) => {
+                        session.exchange(lock, call.thread, old, token);
+                    }
+                    _ => {}
+                }
             }
             let noted = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
             self.sessions.grants().note(change, noted, session.serial);

@@ -39,13 +39,21 @@ local function answer(waiter, text)
   call('PEXPIRE', list, 600000)
 end
 local function drop_answer(waiter) call('UNLINK', TAG .. 'w:' .. waiter) end
+-- Forgets what a call waits for, and returns it.
+local function wants_of(waiter)
+  local wants = call('HGET', WAITS, waiter)
+  call('HDEL', WAITS, waiter)
+  return wants
+end
+-- What else has to be done if a call dies that waits for this.
+local GONE = {}
 local function next_of(head)
   while true do
     local waiter = call('LPOP', head .. ':q')
     if not waiter then return nil end
-    local wants = call('HGET', WAITS, waiter)
-    call('HDEL', WAITS, waiter)
+    local wants = wants_of(waiter)
     if wants and end_of(session_of(waiter)) then return waiter, wants end
+    for _, gone in ipairs(GONE) do gone(wants or '') end
   end
 end
 -- Puts a call into the line. Until the moment in the answer, nothing is freed without a word.
@@ -101,8 +109,9 @@ for _ = 1, 64 do
   for _, waiter in ipairs(call('LRANGE', head .. ':q', 0, -1)) do
     if session_of(waiter) == session then
       call('LREM', head .. ':q', 1, waiter)
-      call('HDEL', WAITS, waiter)
+      local wants = wants_of(waiter)
       answer(waiter, '-22')
+      for _, gone in ipairs(GONE) do gone(wants or '') end
     end
   end
   local kind = call('HGET', head, 'k')

@@ -1,7 +1,8 @@
 //! `Lock` and `RLock`.
 //!
 //! The head holds who has the lock: `o` is the call that took it, `h` the thread, `t` the token, `l` when its lease ends, `d`
-//! whether the holder before it died. `x` says that the last holder did not release the lock.
+//! whether the holder before it died, `m` whether it waited for a notification in vain, `r` how long its lease is. `x` says that the
+//! last holder did not release the lock.
 //!
 //! A token is the moment of the grant in microseconds, or one more than the last token, whichever is greater. So tokens grow
 //! even if Redis has lost the last ones.
@@ -14,15 +15,15 @@ use crate::proto::ObjectId;
 /// Grants and frees locks. `SERVE` knows how to serve the line of each kind.
 pub(super) const LOCKS: &str = r"
 local function granted(head, waited)
-  local found = call('HMGET', head, 't', 'd', 'l')
-  if found[3] == '0' then return {15, found[1], tonumber(found[2]), 0} end
-  return {16, found[1], tonumber(found[2]), 0, digits(waited * 1000)}
+  local found = call('HMGET', head, 't', 'd', 'm', 'l')
+  if found[4] == '0' then return {15, found[1], tonumber(found[2]), tonumber(found[3])} end
+  return {16, found[1], tonumber(found[2]), tonumber(found[3]), digits(waited * 1000)}
 end
-local function grant(head, waiter, thread, lease)
+local function grant(head, waiter, thread, lease, timed_out)
   local token = digits(math.max(now, tonumber(call('HGET', head, 't') or 0) + 1))
   local died = call('HDEL', head, 'x')
   local ends = lease == '0' and '0' or digits(now + tonumber(lease))
-  call('HSET', head, 'o', waiter, 'h', thread, 't', token, 'l', ends, 'd', died)
+  call('HSET', head, 'o', waiter, 'h', thread, 't', token, 'l', ends, 'r', lease, 'd', died, 'm', timed_out)
 end
 -- The call that has the lock, its thread, and until when it surely has it.
 local function holder_of(head)
@@ -38,13 +39,37 @@ local function serve_lock(head)
   if holder_of(head) then return end
   local waiter, wants = next_of(head)
   if not waiter then return end
-  local thread, lease, since = wants:match('^(%d+):(%d+):(%d+)$')
-  grant(head, waiter, thread, lease)
+  local thread, lease, since, timed_out = wants:match('^(%d+):(%d+):(%d+):?(%d*)')
+  grant(head, waiter, thread, lease, timed_out == '1' and 1 or 0)
   local words = granted(head, now - tonumber(since))
   for at, word in ipairs(words) do words[at] = tostring(word) end
   answer(waiter, table.concat(words, ' '))
 end
 SERVE['6'], SERVE['7'] = serve_lock, serve_lock
+-- Moves a call that waited for a notification to the line of its lock.
+local function line_up(condition, waiter, wants, timed_out)
+  local thread, lease, since, lock = wants:match('^(%d+):(%d+):(%d+):(%d+)$')
+  local head = TAG .. 'o:' .. lock
+  if call('EXISTS', head) == 0 then return answer(waiter, '-1') end
+  call('HSET', WAITS, waiter, table.concat({thread, lease, since, timed_out, condition}, ':'))
+  call('RPUSH', head .. ':q', waiter)
+  serve_lock(head)
+end
+local function notify(head, count)
+  local woken = 0
+  while woken < count do
+    local waiter, wants = next_of(head)
+    if not waiter then break end
+    line_up(head, waiter, wants, 0)
+    woken = woken + 1
+  end
+  return woken
+end
+-- A call that was notified and died before it had its lock again uses up no notification.
+GONE[1] = function(wants)
+  local condition = wants:match('^%d+:%d+:%d+:0:(.+)$')
+  if condition then notify(condition, 1) end
+end
 ";
 
 /// Checks that the object is a lock of either kind.
@@ -81,7 +106,7 @@ if not holder then
   holder, whose, till = holder_of(HEAD)
 end
 if not holder then
-  grant(HEAD, me, thread, lease)
+  grant(HEAD, me, thread, lease, 0)
   return granted(HEAD, 0)
 end
 if waits == '0' then return {-20} end

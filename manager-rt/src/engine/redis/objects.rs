@@ -208,9 +208,13 @@ fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Comm
             .and(keys, list)
             .number(number_of(Kind::List))
             .number(crate::limits::ARRAY_ELEMENTS_MAX),
-        Spec::List | Spec::Dict | Spec::Namespace | Spec::Lock | Spec::RLock | Spec::Event => {
-            begin(&OPEN).bytes("")
-        }
+        Spec::List
+        | Spec::Dict
+        | Spec::Namespace
+        | Spec::Lock
+        | Spec::RLock
+        | Spec::Condition
+        | Spec::Event => begin(&OPEN).bytes(""),
         Spec::Semaphore(permits) | Spec::BoundedSemaphore(permits) => {
             if permits > PERMITS_MAX {
                 return Err(Fault::OutOfRange { least: 0, most: PERMITS_MAX }.into());

@@ -196,6 +196,14 @@ impl Session {
         Ok(())
     }
 
+    /// Notes that a thread has taken a lock again that it had released at any depth.
+    pub(super) fn exchange(&self, object: ObjectId, thread: u64, old: u64, token: u64) {
+        let mut depths = lock(&self.depths);
+        if let Some(depth) = depths.get_mut(&(object, thread)).filter(|depth| depth.token == old) {
+            depth.token = token;
+        }
+    }
+
     /// Notes that a thread gives a lock back once. Returns `true` if it still has it.
     pub(super) fn ascend(&self, object: ObjectId, thread: u64, token: u64) -> bool {
         let mut depths = lock(&self.depths);

@@ -60,6 +60,9 @@ pub(super) struct Waiting<'a> {
     pub(super) call: &'a str,
     /// Makes the command that asks for what the call wants.
     pub(super) ask: &'a dyn Fn(Ask) -> Command,
+    /// Makes the command that ends the first part of the wait, if another part without a timeout follows: the call waits for a
+    /// notification first, and then for its lock.
+    pub(super) stop: Option<&'a dyn Fn() -> Command>,
 }
 
 /// How a call asks.
@@ -98,11 +101,12 @@ impl Waiting<'_> {
     /// something.
     pub(super) fn run(&self, wait: Wait) -> Result<Outcome, CallError> {
         let deadline = match wait {
-            Wait::No => return self.ask(false),
+            Wait::No if self.stop.is_none() => return self.ask(false),
+            Wait::No => Deadline::after(Duration::ZERO),
             Wait::For(nanos) => Deadline::after(Duration::from_nanos(nanos)),
             Wait::Forever => Deadline::NEVER,
         };
-        if deadline.has_passed() {
+        if deadline.has_passed() && self.stop.is_none() {
             return self.ask(false).map(timed_out);
         }
         let mut outcome = self.ask(true)?;
@@ -151,8 +155,13 @@ impl Waiting<'_> {
                 return Ok(Heard::Broken);
             }
             if until.deadline.has_passed() {
-                let leave = line::leave(self.keys, self.object, self.call);
+                let leave =
+                    self.stop.map_or_else(|| line::leave(self.keys, self.object, self.call), |stop| stop());
                 surely(|| self.link.script(&leave))?;
+                if self.stop.is_some() {
+                    (until.deadline, until.again) = (Deadline::NEVER, Deadline::after(Duration::ZERO));
+                    continue;
+                }
                 (until.has_left, until.again) = (true, Deadline::after(ANSWER_TIME_MAX));
                 continue;
             }
