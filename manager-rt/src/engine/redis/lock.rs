@@ -19,31 +19,36 @@ local function granted(head, waited)
   if found[4] == '0' then return {15, found[1], tonumber(found[2]), tonumber(found[3])} end
   return {16, found[1], tonumber(found[2]), tonumber(found[3]), digits(waited * 1000)}
 end
-local function grant(head, waiter, thread, lease, timed_out)
-  local token = digits(math.max(now, tonumber(call('HGET', head, 't') or 0) + 1))
-  local died = call('HDEL', head, 'x')
+local function grant(head, waiter, thread, lease, timed_out, waited)
+  local found = call('HMGET', head, 't', 'x')
+  local token, died = digits(math.max(now, tonumber(found[1] or 0) + 1)), found[2] and 1 or 0
+  if died == 1 then call('HDEL', head, 'x') end
   local ends = lease == '0' and '0' or digits(now + tonumber(lease))
   call('HSET', head, 'o', waiter, 'h', thread, 't', token, 'l', ends, 'r', lease, 'd', died, 'm', timed_out)
+  if lease == '0' then return {15, token, died, timed_out} end
+  return {16, token, died, timed_out, digits(waited * 1000)}
 end
--- The call that has the lock, its thread, and until when it surely has it.
+-- The call that has the lock, its thread, until when it surely has it, and its token.
 local function holder_of(head)
-  local found = call('HMGET', head, 'o', 'h', 'l')
+  local found = call('HMGET', head, 'o', 'h', 'l', 't')
   if not found[1] then return nil end
   local ends, lease = end_of(session_of(found[1])), tonumber(found[3])
-  if ends and lease == 0 then return found[1], found[2], ends end
-  if ends and lease > now then return found[1], found[2], math.min(ends, lease) end
+  if ends and lease == 0 then return found[1], found[2], ends, found[4] end
+  if ends and lease > now then return found[1], found[2], math.min(ends, lease), found[4] end
   call('HDEL', head, 'o')
   call('HSET', head, 'x', 1)
 end
-local function serve_lock(head)
-  if holder_of(head) then return end
+-- Hands over a lock that nobody holds.
+local function hand_over(head)
   local waiter, wants = next_of(head)
   if not waiter then return end
   local thread, lease, since, timed_out = wants:match('^(%d+):(%d+):(%d+):?(%d*)')
-  grant(head, waiter, thread, lease, timed_out == '1' and 1 or 0)
-  local words = granted(head, now - tonumber(since))
+  local words = grant(head, waiter, thread, lease, timed_out == '1' and 1 or 0, now - tonumber(since))
   for at, word in ipairs(words) do words[at] = tostring(word) end
   answer(waiter, table.concat(words, ' '))
+end
+local function serve_lock(head)
+  if not holder_of(head) then hand_over(head) end
 end
 SERVE['6'], SERVE['7'] = serve_lock, serve_lock
 -- Moves a call that waited for a notification to the line of its lock.
@@ -101,26 +106,27 @@ if holder and whose == thread and session_of(holder) == session then
   if KIND == '7' then return granted(HEAD, 0) end
   return {waits == '0' and -20 or -21}
 end
-if not holder then
-  serve_lock(HEAD)
+if not holder and call('EXISTS', HEAD .. ':q') == 1 then
+  hand_over(HEAD)
   holder, whose, till = holder_of(HEAD)
 end
-if not holder then
-  grant(HEAD, me, thread, lease, 0)
-  return granted(HEAD, 0)
-end
+if not holder then return grant(HEAD, me, thread, lease, 0, 0) end
 if waits == '0' then return {-20} end
 -- The answer was just put into the list of this call.
 if holder == me then return {17, '1000000'} end
 return park(HEAD, me, thread .. ':' .. lease, till)";
     /// The arguments are the session and the token.
     RELEASE [LINES, LOCKS] = r"
-freeing()
-local holder = holder_of(HEAD)
-local is_own = holder and session_of(holder) == ARGV[1] and call('HGET', HEAD, 't') == ARGV[2]
-if is_own then call('HDEL', HEAD, 'o') end
-serve_lock(HEAD)
-return {is_own and 0 or -23}";
+local holder, _, _, token = holder_of(HEAD)
+if not holder or session_of(holder) ~= ARGV[1] or token ~= ARGV[2] then
+  freeing()
+  if not holder then hand_over(HEAD) end
+  return {-23}
+end
+-- This is a removal, so a full memory does not refuse what follows.
+call('HDEL', HEAD, 'o')
+hand_over(HEAD)
+return {0}";
     IS_LOCKED [LINES, LOCKS] = r"
 freeing()
 serve_lock(HEAD)
