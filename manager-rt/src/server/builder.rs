@@ -40,6 +40,7 @@ pub struct ServerBuilder {
     idle_end: Option<Duration>,
     restore: Option<PathBuf>,
     keep: Option<PathBuf>,
+    keep_every: Option<Duration>,
     save_time: Option<Duration>,
     given: Vec<OwnedFd>,
     random: Random,
@@ -177,6 +178,15 @@ impl ServerBuilder {
     #[must_use]
     pub fn keep(mut self, path: impl Into<PathBuf>) -> Self {
         self.keep = Some(path.into());
+        self
+    }
+
+    /// Saves the objects to the file of [`keep`](Self::keep) at these intervals, too, so that a server that is killed has lost
+    /// only what changed since the last time. Nothing is saved as long as no operation was finished since then. If the file
+    /// cannot be replaced, it stays as it is, and the server goes on.
+    #[must_use]
+    pub fn keep_every(mut self, interval: Duration) -> Self {
+        self.keep_every = Some(interval);
         self
     }
 
@@ -337,6 +347,9 @@ impl ServerBuilder {
         }
         if let Some(kept) = kept {
             work.keep_in(kept);
+            if let Some(interval) = self.keep_every {
+                work.keep_every(interval);
+            }
         }
         Ok(Server {
             work,

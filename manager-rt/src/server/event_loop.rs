@@ -13,6 +13,7 @@ mod alarm;
 mod arrivals;
 mod clock;
 mod idle;
+mod interval;
 mod relief;
 mod saving;
 mod turn;

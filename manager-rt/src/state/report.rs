@@ -70,6 +70,11 @@ impl State {
         self.core.started = now;
     }
 
+    /// Returns how many operations were finished since the manager began.
+    pub(crate) const fn operations(&self) -> u64 {
+        self.core.operations
+    }
+
     /// Runs an operation that reports something.
     pub(super) fn report(&mut self, op: &ManagerOp<Raw<'_>>) -> Answer<Payload> {
         Ok(match op {

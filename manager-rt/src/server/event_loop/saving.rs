@@ -28,6 +28,7 @@ use super::{EventLoop, SAVER};
 use crate::count::nanos_of;
 use crate::limits::{END_TIME_MAX, SAVE_TIME_MAX};
 use crate::proto::Fault;
+use crate::server::event_loop::interval::Interval;
 use crate::server::peer::Peer;
 use crate::server::save::{Claim, Target, outcome_of};
 use crate::state::Asked;
@@ -41,9 +42,11 @@ pub(super) struct Saving {
     present: Option<Present>,
     next: VecDeque<Waiting>,
     /// How long a snapshot may take.
-    time_max: Duration,
+    pub(super) time_max: Duration,
     /// The file to which the objects are saved when the server ends.
     kept: Option<Kept>,
+    /// When they are saved there besides.
+    pub(super) interval: Option<Interval>,
 }
 
 /// A call that waits for a snapshot.
@@ -58,12 +61,24 @@ struct Waiting {
 #[derive(Debug)]
 struct Present {
     child: ChildProcess,
-    /// `None` if the client has been told that it takes too long.
-    waiting: Option<Waiting>,
+    reason: Reason,
+    /// When it takes too long, in nanoseconds of the monotonic clock.
+    until: u64,
     /// Whether the child was killed for that reason.
     is_late: bool,
     /// The right to replace the file, unless the server has that for its whole life.
     claim: Option<Claim>,
+}
+
+/// Why a snapshot is written.
+#[derive(Debug)]
+pub(super) enum Reason {
+    /// A client has asked for it.
+    Asked(Asked),
+    /// An interval is over. This many operations were finished.
+    Interval { operations: u64 },
+    /// The client has been told that it takes too long.
+    Late,
 }
 
 /// A file in which a server keeps its objects.
@@ -85,15 +100,25 @@ impl Kept {
 
 impl Default for Saving {
     fn default() -> Self {
-        Self { present: None, next: VecDeque::new(), time_max: SAVE_TIME_MAX, kept: None }
+        Self { present: None, next: VecDeque::new(), time_max: SAVE_TIME_MAX, kept: None, interval: None }
     }
 }
 
 impl Saving {
-    /// Returns when a snapshot takes too long next.
+    /// Returns when a snapshot takes too long next, or another one begins.
     pub(super) fn next_deadline(&self) -> Option<u64> {
-        let present = self.present.as_ref().and_then(|present| present.waiting.as_ref());
-        present.into_iter().chain(self.next.front()).map(|waiting| waiting.until).min()
+        let next = match &self.present {
+            Some(present) => Some(present.until),
+            None => self.interval.as_ref().map(Interval::next_deadline),
+        };
+        next.into_iter().chain(self.next.front().map(|waiting| waiting.until)).min()
+    }
+
+    /// Takes the right to replace the file in which the objects are kept, if the server does not have it. Returns the file.
+    pub(super) fn kept_path(&mut self) -> Result<Option<PathBuf>, OsError> {
+        let Some(kept) = &mut self.kept else { return Ok(None) };
+        kept.claim()?;
+        Ok(Some(kept.path.clone()))
     }
 
     /// Removes and returns a call that has waited for too long. The first one in the line waits for the longest.
@@ -108,6 +133,11 @@ impl Saving {
             Some(own) if *own.target() == target => Ok(None),
             _ => Claim::take(target).map(Some),
         }
+    }
+
+    /// Returns `true` while a child writes a snapshot.
+    pub(super) const fn is_writing(&self) -> bool {
+        self.present.is_some()
     }
 
     fn own_claim(&self) -> Option<&Claim> {
@@ -154,15 +184,10 @@ impl EventLoop {
         while self.saving.present.is_none()
             && let Some(waiting) = self.saving.next.pop_front()
         {
-            match self.begin_snapshot(&waiting.asked.path, waiting.until) {
-                Ok(Some((child, claim))) => {
-                    let waiting = Some(waiting);
-                    self.saving.present = Some(Present { child, waiting, is_late: false, claim });
-                }
-                Ok(None) => self.end_snapshot(&waiting.asked, Ok(())),
-                Err(error) => self.end_snapshot(&waiting.asked, not_saved(error)),
-            }
+            let Waiting { asked, until } = waiting;
+            self.begin_snapshot(&asked.path.clone(), until, Reason::Asked(asked));
         }
+        self.save_if_due();
         self.end_late_snapshots();
     }
 
@@ -175,27 +200,44 @@ impl EventLoop {
         while let Some(late) = self.saving.pop_late(now) {
             self.end_snapshot(&late.asked, outcome_of(None));
         }
-        let Some(present) = &mut self.saving.present else { return };
-        if let Some(waiting) = present.waiting.as_mut().filter(|waiting| waiting.until <= now) {
-            if present.is_late {
-                // It hangs in the kernel.
-                let late = present.waiting.take();
-                late.into_iter().for_each(|late| self.end_snapshot(&late.asked, outcome_of(None)));
-            } else {
-                let killed = present.child.signal(Signal::KILL.as_raw());
-                tracing::debug!(?killed, path = %waiting.asked.path.display(), "a snapshot takes too long");
-                present.is_late = true;
-                waiting.until = now.saturating_add(nanos_of(END_TIME_MAX));
+        let Some(present) = self.saving.present.as_mut().filter(|present| present.until <= now) else {
+            return;
+        };
+        if present.is_late {
+            // It hangs in the kernel.
+            present.until = u64::MAX;
+            let reason = std::mem::replace(&mut present.reason, Reason::Late);
+            self.is_over(reason, outcome_of(None));
+        } else {
+            let killed = present.child.signal(Signal::KILL.as_raw());
+            tracing::debug!(?killed, "a snapshot takes too long");
+            present.is_late = true;
+            present.until = now.saturating_add(nanos_of(END_TIME_MAX));
+        }
+    }
+
+    /// Begins a snapshot, or writes it if that is not possible.
+    pub(super) fn begin_snapshot(&mut self, path: &Path, until: u64, reason: Reason) {
+        match self.fork_writer(path, until) {
+            Ok(Some((child, claim))) => {
+                self.saving.present = Some(Present { child, reason, until, is_late: false, claim });
             }
+            Ok(None) => self.is_over(reason, Ok(())),
+            Err(error) => self.is_over(reason, not_saved(error)),
+        }
+    }
+
+    /// Tells whom it concerns how a snapshot ended.
+    pub(super) fn is_over(&mut self, reason: Reason, outcome: Result<(), Fault>) {
+        match reason {
+            Reason::Asked(asked) => self.end_snapshot(&asked, outcome),
+            Reason::Interval { operations } => self.has_saved_at_interval(operations, outcome),
+            Reason::Late => {}
         }
     }
 
     /// Forks a child that writes a snapshot. If that is not possible, writes it, and returns `None`.
-    fn begin_snapshot(
-        &self,
-        path: &Path,
-        until: u64,
-    ) -> Result<Option<(ChildProcess, Option<Claim>)>, OsError> {
+    fn fork_writer(&self, path: &Path, until: u64) -> Result<Option<(ChildProcess, Option<Claim>)>, OsError> {
         let claim = self.saving.claim(path)?;
         let deadline = Deadline::after(Duration::from_nanos(until.saturating_sub(now_nanos())));
         let right = claim.as_ref().or_else(|| self.saving.own_claim()).ok_or(Errno::BADF)?;
@@ -253,9 +295,7 @@ impl EventLoop {
         tracing::debug!(?outcome, "a snapshot is over");
         // Whoever hears of the end can have the right.
         drop(present.claim);
-        if let Some(Waiting { asked, .. }) = present.waiting {
-            self.end_snapshot(&asked, outcome);
-        }
+        self.is_over(present.reason, outcome);
     }
 
     fn end_snapshot(&mut self, asked: &Asked, outcome: Result<(), Fault>) {
@@ -300,6 +340,6 @@ impl EventLoop {
     }
 }
 
-fn not_saved(error: OsError) -> Result<(), Fault> {
+pub(super) fn not_saved(error: OsError) -> Result<(), Fault> {
     Err(Fault::NotSaved { errno: error.raw_os_error() })
 }
