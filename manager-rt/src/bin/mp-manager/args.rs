@@ -69,7 +69,14 @@ pub(crate) enum Command {
     ///
     /// Programs that use it, or wait for it, get an error.
     Rm(Rm),
+    /// Save all objects that have names to a file on the server's host
+    ///
+    /// The server goes on serving meanwhile. The file is replaced at once, by a complete one or not at all. A server that begins
+    /// with `serve --restore FILE` has the objects again.
+    Snapshot(Snapshot),
     /// End the server and all its objects
+    ///
+    /// It returns when the server has ended, and has saved its objects if it keeps them in a file.
     Shutdown(Target),
     /// Print a completion script for a shell
     Completions {
@@ -94,9 +101,10 @@ pub(crate) struct Target {
 pub(crate) struct Serve {
     /// Listen at this path, for programs of the same user on this host
     ///
-    /// A socket that a killed server left there is replaced.
+    /// A socket that a killed server left there is replaced. Sockets that a service manager such as systemd has passed are served
+    /// as well, and then this option may be left out.
     #[arg(long, value_name = "PATH")]
-    pub(crate) socket: String,
+    pub(crate) socket: Option<String>,
     /// Listen at this port, too, for programs on any host that have the key
     ///
     /// HOST says at which of this host's addresses: 0.0.0.0 or [::] for all, 127.0.0.1 for this host only. With port 0, the
@@ -132,6 +140,19 @@ pub(crate) struct Serve {
     /// End when no client has been connected for this time, such as 10min
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) idle_end: Option<Duration>,
+    /// Begin with the objects in this file, which `snapshot` has written
+    ///
+    /// With --keep, it counts only if the file of --keep does not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) restore: Option<PathBuf>,
+    /// Keep the objects in this file: begin with those in it, if it exists, and save them there at the end
+    ///
+    /// The end is SIGTERM, SIGINT, `shutdown` or --idle-end. A server that is killed saves nothing: see --keep-every.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Save the objects to the file of --keep again and again, too, such as 1min
+    #[arg(long, value_name = "DURATION", requires = "keep", value_parser = duration)]
+    pub(crate) keep_every: Option<Duration>,
 }
 
 /// The options of `ls`.
@@ -216,6 +237,15 @@ pub(crate) struct Rm {
     pub(crate) target: Target,
     /// The name of the object
     pub(crate) name: String,
+}
+
+/// The options of `snapshot`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Snapshot {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// The file to replace
+    pub(crate) file: PathBuf,
 }
 
 /// Reads a port of this host, or an address and a port.

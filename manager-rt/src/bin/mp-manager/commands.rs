@@ -7,4 +7,5 @@ pub(crate) mod ls;
 pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod shutdown;
+pub(crate) mod snapshot;
 pub(crate) mod top;

@@ -1,8 +1,9 @@
 //! The page of a server, for people and for Prometheus: `serve --http`.
 //!
-//! It runs in a thread of its own, and is an ordinary client of the server: whatever browsers do, it asks the manager for one
+//! It runs in a process of its own, and is an ordinary client of the server: whatever browsers do, it asks the manager for one
 //! report at a time, and not more often than [`SAMPLE_AGE_MAX`]. So it cannot keep the server's clients waiting for longer than any
-//! other client can.
+//! other client can. It is no thread of the server, since a process with several threads cannot fork a copy of itself to write a snapshot.
+//! The kernel ends it with the server, in whatever way that ends.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -21,14 +22,16 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, BufRead, BufReader, PipeWriter, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread::Builder;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use mp_sys::child::{ChildProcess, Lifeline, fork, own_pid};
+use mp_sys::signals::ignore_shutdown;
 use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::Semaphore;
@@ -42,6 +45,26 @@ pub(crate) use self::source::Connect;
 use self::source::Source;
 use crate::failure::Failure;
 use crate::output;
+
+/// The exit code of the page's process, which serves until it is ended.
+const FAILED: i32 = 1;
+
+/// The process that serves the page.
+pub(crate) struct Page {
+    writer: PipeWriter,
+    _child: ChildProcess,
+}
+
+impl Page {
+    /// Tells the process where the server is, so that it begins to serve.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`].
+    pub(crate) fn begin(&mut self, address: &str) -> Result<(), Failure> {
+        writeln!(self.writer, "{address}")
+            .map_err(|error| Failure::Failed(format!("the process for --http has ended: {error}")))
+    }
+}
 
 /// A socket at which the page is served.
 pub(crate) struct Http {
@@ -74,20 +97,36 @@ impl Http {
         format!("http://{}/", self.address)
     }
 
-    /// Serves the page in a thread, which ends with the process. `connect` connects to the server.
+    /// Starts the process that serves the page. It waits until it hears where the server is. `connect` makes of that what
+    /// connects to the server. Only for a process with one thread.
     ///
     /// # Errors
     /// [`Failure::Failed`].
-    pub(crate) fn start(self, connect: Connect) -> Result<(), Failure> {
-        let failed = |error: io::Error| Failure::Failed(format!("no thread for --http: {error}"));
-        let serve = move || {
+    pub(crate) fn start(self, connect: impl FnOnce(String) -> Connect) -> Result<Page, Failure> {
+        let failed = |error: &dyn Display| Failure::Failed(format!("no process for --http: {error}"));
+        let (reader, writer) = io::pipe().map_err(|error| failed(&error))?;
+        let lifeline = Lifeline::new().map_err(|error| failed(&error))?;
+        let starter = own_pid();
+        let serve = || {
+            // Ctrl-C and a terminal that is closed reach it as well, and the server may still be saving.
+            ignore_shutdown();
+            if !lifeline.hold(Some(starter)).is_ok_and(|holds| holds) {
+                return FAILED;
+            }
+            let mut address = String::new();
+            // If the server ends meanwhile, so does this process.
+            if BufReader::new(reader).read_line(&mut address).is_err() {
+                return FAILED;
+            }
             let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(self.serve(connect)),
+                Ok(runtime) => runtime.block_on(self.serve(connect(address.trim_end().to_owned()))),
                 Err(error) => output::note(&format!("--http: no event loop: {error}")),
             }
+            FAILED
         };
-        Builder::new().name("http".to_owned()).spawn(serve).map(drop).map_err(failed)
+        let child = fork(serve).map_err(|error| failed(&error))?;
+        Ok(Page { writer, _child: child })
     }
 
     async fn serve(self, connect: Connect) {

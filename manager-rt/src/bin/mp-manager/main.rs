@@ -73,6 +73,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Get(options) => commands::get::run(&options),
         Command::Set(options) => commands::set::run(&options),
         Command::Rm(options) => commands::rm::run(&options),
+        Command::Snapshot(options) => commands::snapshot::run(&options),
         Command::Shutdown(options) => commands::shutdown::run(&options),
         Command::Completions { shell } => completions(shell),
     }

@@ -1,20 +1,17 @@
 //! `serve`: runs a server until somebody ends it.
 //!
-//! Handlers for SIGTERM and SIGINT are there before the server listens, so its socket is removed whenever it is ended by one of
-//! them. A handler only writes a byte into a pipe; a thread reads it and stops the server.
+//! The process has one thread. So it can write snapshots from a copy of itself, while it goes on serving: see
+//! `ServerBuilder::end_on_signals`, by which SIGTERM and SIGINT end it in order. The page of `--http` is a process of its own.
 
 use std::env;
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
-use std::path;
-use std::thread::Builder;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{self, Path, PathBuf};
 
-use manager_rt::{BindError, Manager, Server, Stopper};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
+use manager_rt::{BindError, Manager, Server, ServerBuilder};
 
 use crate::args::Serve;
 use crate::failure::Failure;
@@ -29,41 +26,62 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// # Errors
 /// [`Failure`].
 pub(crate) fn run(options: &Serve) -> Result<(), Failure> {
-    let signals = signals().map_err(|error| Failure::Failed(format!("no handlers for signals: {error}")))?;
     let http = options.http.map(|at| Http::bind(at, options.http_public, &options.http_name)).transpose()?;
+    let url = http.as_ref().map(Http::url);
+    // Before signals are blocked, and anything is open that the process of the page should not have.
+    let page = http.map(|http| http.start(as_client(options)?)).transpose()?;
     let server = bind(options)?;
-    let stopper = server.stopper();
-    let started = Builder::new().name("signals".to_owned()).spawn(move || stop_at_signal(signals, &stopper));
-    // The thread ends with the process.
-    drop(started.map_err(|error| Failure::Failed(format!("no thread for signals: {error}")))?);
-    let mut addresses: Vec<String> =
-        std::iter::once(server.address()).chain(server.tcp_addresses()).map(ToString::to_string).collect();
-    if let Some(http) = http {
-        addresses.push(http.url());
-        http.start(as_client(options, server.address().to_string())?)?;
+    let addresses = std::iter::once(server.address()).chain(server.tcp_addresses()).map(ToString::to_string);
+    let addresses: Vec<String> = addresses.chain(url).collect();
+    if let Some(mut page) = page {
+        page.begin(&server.address().to_string())?;
     }
     // A server is useful even if nobody reads where it listens.
     drop(output::line(&format!("listening at {}", addresses.join(" "))));
     notify("READY=1");
     let served = server.serve();
     notify("STOPPING=1");
-    served.map_err(|error| Failure::Failed(format!("the server ended: {error}")))
+    served.map_err(|error| match &options.keep {
+        Some(file) => Failure::Failed(format!("the objects were not saved in {}: {error}", file.display())),
+        None => Failure::Failed(format!("the server ended: {error}")),
+    })
 }
 
-/// Returns what connects the page to the server.
-fn as_client(options: &Serve, address: String) -> Result<Connect, Failure> {
+/// Returns what connects the page to the server at an address.
+fn as_client(options: &Serve) -> Result<impl FnOnce(String) -> Connect, Failure> {
     let key = options.key_file.as_ref().map(|file| keys::read(file)).transpose()?;
-    Ok(Box::new(move || {
-        let builder = Manager::builder();
-        let builder = key.iter().fold(builder, |builder, key| builder.key(key.clone()));
-        builder.connect(&address).map_err(|error| error.to_string())
-    }))
+    Ok(move |address: String| -> Connect {
+        Box::new(move || {
+            let builder = Manager::builder();
+            let builder = key.iter().fold(builder, |builder, key| builder.key(key.clone()));
+            builder.connect(&address).map_err(|error| error.to_string())
+        })
+    })
 }
 
 fn bind(options: &Serve) -> Result<Server, Failure> {
-    let socket = path::absolute(&options.socket)
-        .map_err(|error| Failure::Usage(format!("--socket {:?}: {error}", options.socket)))?;
-    let mut builder = Server::builder();
+    let builder = with_files(with_limits(with_addresses(Server::builder(), options)?, options), options)?;
+    let builder = builder
+        .end_on_signals()
+        .map_err(|error| Failure::Failed(format!("no way to hear of signals: {error}")))?;
+    let builder = builder.activated().map_err(|error| Failure::Unreachable(error.to_string()))?;
+    match &options.socket {
+        Some(socket) => {
+            let socket = path::absolute(socket)
+                .map_err(|error| Failure::Usage(format!("--socket {socket:?}: {error}")))?;
+            builder.bind(&socket).map_err(|error| not_bound(&socket.display().to_string(), error))
+        }
+        None if builder.has_sockets() => {
+            builder.serve_given().map_err(|error| not_bound("the socket that was passed", error))
+        }
+        None => Err(Failure::Usage(
+            "give --socket PATH, since no service manager has passed a socket (LISTEN_FDS)".to_owned(),
+        )),
+    }
+}
+
+/// Sets the keys, and where other hosts reach the server.
+fn with_addresses(mut builder: ServerBuilder, options: &Serve) -> Result<ServerBuilder, Failure> {
     if let Some(file) = &options.key_file {
         builder = builder.key(keys::read(file)?);
     }
@@ -73,6 +91,10 @@ fn bind(options: &Serve) -> Result<Server, Failure> {
     for address in &options.tcp {
         builder = builder.tcp(address).map_err(|error| Failure::Usage(format!("--tcp: {error}")))?;
     }
+    Ok(builder)
+}
+
+fn with_limits(mut builder: ServerBuilder, options: &Serve) -> ServerBuilder {
     if let Some(bytes) = options.memory {
         builder = builder.memory_bytes_max(bytes);
     }
@@ -82,39 +104,44 @@ fn bind(options: &Serve) -> Result<Server, Failure> {
     if let Some(time) = options.idle_end {
         builder = builder.idle_end(time);
     }
-    builder.bind(&socket).map_err(|error| {
-        let at = socket.display();
-        match error {
-            BindError::Address(error) => Failure::Usage(format!("--socket: {error}")),
-            // The message contains the address.
-            BindError::Tcp { .. } => Failure::Unreachable(error.to_string()),
-            BindError::KeyTooShort { .. } => {
-                Failure::Usage(format!("{error}: make another one with `mp-manager keygen`"))
-            }
-            BindError::TooManyKeys { .. } => Failure::Usage(error.to_string()),
-            BindError::Exists => Failure::Unreachable(format!(
-                "cannot listen at {at}: {error}; use it, end it with `mp-manager shutdown`, or give another --socket"
-            )),
-            BindError::NotASocket => {
-                Failure::Unreachable(format!("cannot listen at {at}: {error}, and it stays as it is"))
-            }
-            error => Failure::Unreachable(format!("cannot listen at {at}: {error}")),
-        }
-    })
+    builder
 }
 
-/// Installs the handlers. The stream has a byte when a signal has come.
-fn signals() -> io::Result<UnixStream> {
-    let (signals, writer) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT] {
-        pipe::register(signal, writer.try_clone()?)?;
+/// Sets the files from which the objects come, and to which they go.
+fn with_files(mut builder: ServerBuilder, options: &Serve) -> Result<ServerBuilder, Failure> {
+    if let Some(file) = &options.restore {
+        builder = builder.restore(absolute("--restore", file)?);
     }
-    Ok(signals)
+    if let Some(file) = &options.keep {
+        builder = builder.keep(absolute("--keep", file)?);
+    }
+    if let Some(interval) = options.keep_every {
+        builder = builder.keep_every(interval);
+    }
+    Ok(builder)
 }
 
-fn stop_at_signal(mut signals: UnixStream, stopper: &Stopper) {
-    if signals.read_exact(&mut [0]).is_ok() {
-        stopper.stop();
+fn absolute(option: &str, file: &Path) -> Result<PathBuf, Failure> {
+    path::absolute(file).map_err(|error| Failure::Usage(format!("{option} {}: {error}", file.display())))
+}
+
+fn not_bound(at: &str, error: BindError) -> Failure {
+    match error {
+        BindError::Address(error) => Failure::Usage(format!("--socket: {error}")),
+        // The message contains the address, or the file.
+        BindError::Tcp { .. } => Failure::Unreachable(error.to_string()),
+        BindError::Restore(error) => Failure::Failed(error.to_string()),
+        BindError::KeyTooShort { .. } => {
+            Failure::Usage(format!("{error}: make another one with `mp-manager keygen`"))
+        }
+        BindError::TooManyKeys { .. } => Failure::Usage(error.to_string()),
+        BindError::Exists => Failure::Unreachable(format!(
+            "cannot listen at {at}: {error}; use it, end it with `mp-manager shutdown`, or give another --socket"
+        )),
+        BindError::NotASocket => {
+            Failure::Unreachable(format!("cannot listen at {at}: {error}, and it stays as it is"))
+        }
+        error => Failure::Unreachable(format!("cannot listen at {at}: {error}")),
     }
 }
 

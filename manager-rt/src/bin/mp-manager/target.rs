@@ -18,17 +18,21 @@ impl Connection {
     /// # Errors
     /// [`Failure`].
     pub(crate) fn open(target: &Target) -> Result<Self, Failure> {
-        // As it is shown, an address has no password.
-        let address = target.address.parse::<Address>();
-        let address = address.map_err(|error| Failure::Usage(error.to_string()))?.to_string();
+        let address = shown(target)?;
+        Self::try_open(target)?.map_err(|error| refused(target, &address, &error))
+    }
+
+    /// Connects, and returns what the library says if that fails.
+    ///
+    /// # Errors
+    /// [`Failure`] for wrong arguments.
+    pub(crate) fn try_open(target: &Target) -> Result<Result<Self, ReachError>, Failure> {
+        let address = shown(target)?;
         let mut builder = Manager::builder();
         if let Some(file) = &target.key_file {
             builder = builder.key(keys::read(file)?);
         }
-        match builder.connect(&target.address) {
-            Ok(manager) => Ok(Self { manager, address }),
-            Err(error) => Err(refused(target, &address, &error)),
-        }
+        Ok(builder.connect(&target.address).map(|manager| Self { manager, address }))
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -39,6 +43,12 @@ impl Connection {
     pub(crate) fn object(&self, name: &str) -> String {
         format!("{name:?} at {}", self.address)
     }
+}
+
+/// Returns the address as messages show it, without a password.
+fn shown(target: &Target) -> Result<String, Failure> {
+    let address = target.address.parse::<Address>();
+    Ok(address.map_err(|error| Failure::Usage(error.to_string()))?.to_string())
 }
 
 /// Says why a manager cannot be reached, and what to do.
