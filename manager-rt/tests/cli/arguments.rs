@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use crate::program::{Output, Place, ended, mp_manager, run};
 
-const COMMANDS: [&str; 10] =
-    ["serve", "keygen", "ls", "top", "inspect", "get", "set", "rm", "shutdown", "completions"];
+const COMMANDS: [&str; 11] =
+    ["serve", "keygen", "ls", "top", "inspect", "get", "set", "rm", "snapshot", "shutdown", "completions"];
 
 /// Fails unless clap refused the arguments and named this.
 #[track_caller]
@@ -45,6 +45,8 @@ fn wrong_arguments_are_explained() {
     misused(&of(&["rm"]), "<NAME>");
     misused(&of(&["rm", "x"]), "--address");
     misused(&of(&["serve"]), "--socket");
+    misused(&of(&["serve", "--socket", &socket, "--keep-every", "1min"]), "--keep <FILE>");
+    misused(&of(&["snapshot", "--address", "mp+unix:/x"]), "<FILE>");
     misused(&of(&["serve", "--socket", &socket, "--tcp", "127.0.0.1:0"]), "--key-file");
     misused(&of(&["serve", "--socket", &socket, "--memory", "1 mb"]), "512MiB");
     misused(&of(&["serve", "--socket", &socket, "--clients", "0"]), "0 is not in 1..");

@@ -1,0 +1,183 @@
+//! `serve --keep` and `--restore`, `snapshot`, and a `shutdown` that waits until everything is saved.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use manager_rt::Manager;
+use mp_sys::testing::{eventually, is_in_state};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::program::{DEADLINE, Place, Server, ended, mp_manager, run};
+
+/// Longer than a client waits for a connection by default: a server that is saving accepts none.
+const LONG: Duration = Duration::from_secs(12);
+
+fn serve(place: Place, options: &[&str]) -> Server {
+    let socket = place.text("sock");
+    let mut command = mp_manager(["serve", "--socket", &socket]);
+    command.args(options);
+    Server::start(place, command)
+}
+
+fn at(server: &Server, arguments: &[&str]) -> Command {
+    let mut command = mp_manager(arguments);
+    command.env("MP_MANAGER", &server.addresses[0]);
+    command
+}
+
+fn value_in(file: &Path) -> Option<u64> {
+    let manager = Manager::builder().restore(file).start().ok()?;
+    let value = manager.named("x").value(&0_u64).unwrap().get().unwrap();
+    manager.shutdown().unwrap();
+    Some(value)
+}
+
+#[test]
+fn objects_are_kept_from_one_server_to_the_next() {
+    let mut place = Place::new();
+    let file = place.text("kept");
+    for life in 0..3 {
+        let server = serve(place, &["--keep", &file]);
+        let manager = Manager::connect(&server.addresses[0]).unwrap();
+        assert_eq!(manager.named("x").value(&0_u64).unwrap().fetch_add(1).unwrap(), life);
+        match life {
+            0 => run(&mut at(&server, &["shutdown"])).printed(""),
+            1 => server.signal("TERM"),
+            _ => server.signal("INT"),
+        }
+        place = server.ends_well();
+    }
+    assert_eq!(value_in(file.as_ref()), Some(3));
+    let server = serve(place, &["--restore", &file]);
+    run(&mut at(&server, &["get", "x"])).printed("3\n");
+    // A new file to keep them in, which does not exist yet.
+    let (place, kept) = (Place::new(), server.place.text("next"));
+    let next = serve(place, &["--restore", &file, "--keep", &kept]);
+    run(&mut at(&next, &["set", "x", "9"])).printed("");
+    run(&mut at(&next, &["shutdown"])).printed("");
+    let next = serve(next.ends_well(), &["--restore", &file, "--keep", &kept]);
+    run(&mut at(&next, &["get", "x"])).printed("9\n");
+}
+
+#[test]
+fn a_server_that_is_killed_has_saved_its_objects_at_intervals() {
+    let place = Place::new();
+    let file = place.text("kept");
+    let options = ["--keep", &file, "--keep-every", "20ms"];
+    let mut server = serve(place, &options);
+    run(&mut at(&server, &["set", "--type", "u64", "x", "7"])).printed("");
+    eventually("it is saved", || value_in(file.as_ref()) == Some(7));
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let place = std::mem::replace(&mut server.place, Place::new());
+    let server = serve(place, &options);
+    run(&mut at(&server, &["get", "x"])).printed("7\n");
+}
+
+#[test]
+fn a_snapshot_is_a_file_that_another_server_begins_with() {
+    let server = Place::new().serve();
+    server.run(["set", "--type", "u64", "x", "5"]).printed("");
+    let file = server.place.text("snapshot");
+    let mut relative = mp_manager(["snapshot", "snapshot", "--address", &server.addresses[0]]);
+    relative.args(["--key-file", &server.place.text("key")]).current_dir(server.place.path(""));
+    run(&mut relative).printed("");
+    assert_eq!(value_in(file.as_ref()), Some(5));
+    let missing = server.place.text("missing/file");
+    server.run(["snapshot", &missing]).refused(1, &[&missing, &server.addresses[0], "No such file"]);
+    // The file is on the server's host.
+    server.run_at(1, ["snapshot", &file]).refused(1, &[&file, "refused this client"]);
+    let of = |option: &str, file: &str| {
+        run(&mut mp_manager(["serve", "--socket", &server.place.text("other"), option, file]))
+    };
+    of("--restore", &missing).refused(1, &[&missing, "No such file"]);
+    fs::write(&file, "text").unwrap();
+    for option in ["--restore", "--keep"] {
+        of(option, &file).refused(1, &[&file, "not a snapshot"]);
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "text");
+    assert!(!server.place.path("other").exists());
+}
+
+fn children_of(server: &Server) -> Vec<u32> {
+    let id = server.child.id();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+    children.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
+/// Begins a snapshot, and stops the process that writes it, which is not the server. Returns the command and that process.
+fn stopped_snapshot(server: &Server, file: &str) -> (Child, u32) {
+    let before = children_of(server);
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let mut command = at(server, &["snapshot", file]);
+        let mut snapshot = command.stdout(Stdio::null()).spawn().unwrap();
+        while snapshot.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "the server itself writes");
+            let Some(writer) = children_of(server).into_iter().find(|child| !before.contains(child)) else {
+                continue;
+            };
+            if kill_process(pid(writer), Signal::STOP).is_err() {
+                continue;
+            }
+            let has_ended = || is_in_state(writer, 'Z') || !Path::new(&format!("/proc/{writer}")).exists();
+            eventually("it is stopped", || is_in_state(writer, 'T') || has_ended());
+            if is_in_state(writer, 'T') {
+                return (snapshot, writer);
+            }
+        }
+        assert!(Instant::now() < deadline, "the server itself writes");
+    }
+}
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(number.cast_signed()).unwrap()
+}
+
+fn filled(place: Place, options: &[&str]) -> Server {
+    let server = serve(place, options);
+    let manager = Manager::connect(&server.addresses[0]).unwrap();
+    let list = manager.named("list").list::<Vec<u8>>().unwrap();
+    list.extend(&vec![vec![1; 100_000]; 200]).unwrap();
+    manager.named("x").value(&4_u64).unwrap();
+    server
+}
+
+#[test]
+fn clients_are_served_while_a_snapshot_is_written() {
+    for options in [&[][..], &["--http", "0"]] {
+        let server = filled(Place::new(), options);
+        let file = server.place.text("snapshot");
+        let (mut snapshot, writer) = stopped_snapshot(&server, &file);
+        run(&mut at(&server, &["get", "x"])).printed("4\n");
+        kill_process(pid(writer), Signal::CONT).unwrap();
+        assert!(ended(&mut snapshot).success());
+        assert_eq!(value_in(file.as_ref()), Some(4));
+    }
+}
+
+#[test]
+fn shutdown_returns_when_everything_is_saved() {
+    let place = Place::new();
+    let kept = place.text("kept");
+    let mut server = filled(place, &["--keep", &kept]);
+    let file = server.place.text("snapshot");
+    // The server waits for this one, and then saves.
+    let (mut snapshot, writer) = stopped_snapshot(&server, &file);
+    let mut command = at(&server, &["shutdown"]);
+    let (sender, outcome) = channel();
+    let shutdown = thread::Builder::new().spawn(move || sender.send(run(&mut command)).unwrap()).unwrap();
+    let early = outcome.recv_timeout(LONG);
+    assert!(early.is_err(), "the server has not ended: {early:?}");
+    kill_process(pid(writer), Signal::CONT).unwrap();
+    outcome.recv_timeout(DEADLINE).unwrap().printed("");
+    shutdown.join().unwrap();
+    // It may not hear how the snapshot ended.
+    ended(&mut snapshot);
+    assert_eq!(ended(&mut server.child).code(), Some(0));
+    assert_eq!(value_in(kept.as_ref()), Some(4));
+}
