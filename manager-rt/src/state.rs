@@ -75,6 +75,7 @@ pub(crate) use self::asked::Asked;
 use self::asked::Snapshots;
 use self::bodies::Bodies;
 use self::charges::CLIENT_BYTES;
+pub(crate) use self::clients::Activity;
 use self::context::{Context, Core, Outcome, Target};
 pub use self::snapshot_fault::SnapshotFault;
 pub use self::step::{Answered, Caller, Claimed, ClientId, Departure, Effects, EncodedNames, Heard, Limits};

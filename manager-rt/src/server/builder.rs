@@ -146,7 +146,8 @@ impl ServerBuilder {
     ///
     /// What the server holds ends with it, named objects as well, unless it [keeps](Self::keep) them. The first client has at least
     /// [`CONNECT_TIME_DEFAULT`](crate::limits::CONNECT_TIME_DEFAULT), however short the time is. A connection counts from
-    /// the moment at which it is accepted, and until it is closed.
+    /// the moment at which it is accepted, and until it is closed, unless its client only looks at what the server does
+    /// ([`Manager::report`](crate::Manager::report), `mp-manager top`).
     #[must_use]
     pub fn idle_end(mut self, after: Duration) -> Self {
         self.idle_end = Some(after);

@@ -25,6 +25,17 @@ const WAITER_SHARE_BYTES: usize = WAITER_BYTES + TIMER_BYTES;
 /// How many deliveries are forgotten at once.
 const FORGOTTEN_AT_ONCE: usize = 512;
 
+/// What a client has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// Nothing.
+    None,
+    /// It has only looked at what the manager does, as the page of `mp-manager` does.
+    Looks,
+    /// Anything else.
+    Works,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -48,6 +59,9 @@ pub(super) struct Client {
     answers: u64,
     /// The number of notices so far.
     pub(super) notices: u64,
+    /// How many operations only looked at what the manager does, and how many said which client this is.
+    pub(super) looks: u64,
+    pub(super) introductions: u64,
     /// Where it is, and when it connected.
     pub(super) origin: ClientOrigin,
     pub(super) since: u64,
@@ -75,6 +89,8 @@ impl Client {
             unfinished: None,
             answers: 0,
             notices: 0,
+            looks: 0,
+            introductions: 0,
             origin: ClientOrigin::default(),
             since,
             charge,
@@ -223,6 +239,15 @@ impl Client {
     /// Returns how many operations of the client were finished.
     pub(super) const fn operations(&self) -> u64 {
         self.answers.wrapping_add(self.notices)
+    }
+
+    /// Returns what the client has done so far.
+    pub(super) const fn activity(&self) -> Activity {
+        match self.operations().wrapping_sub(self.introductions) {
+            0 => Activity::None,
+            looks if looks == self.looks => Activity::Looks,
+            _ => Activity::Works,
+        }
     }
 
     /// Returns the objects to which the client has references, in order, from the one after `object` on.

@@ -15,7 +15,7 @@ use crate::proto::report::{
 };
 use crate::proto::{Answer, Fault, ManagerOp, Payload, Raw, Reply};
 use crate::state::State;
-use crate::state::clients::Client;
+use crate::state::clients::{Activity, Client};
 use crate::state::context::Core;
 use crate::state::kinds::Body;
 use crate::state::manager::OBJECT_BYTES;
@@ -73,6 +73,11 @@ impl State {
     /// Returns how many operations were finished since the manager began.
     pub(crate) const fn operations(&self) -> u64 {
         self.core.operations
+    }
+
+    /// Returns what a client has done so far.
+    pub(crate) fn activity_of(&self, client: ClientId) -> Activity {
+        self.core.clients.get(client).map_or(Activity::None, Client::activity)
     }
 
     /// Runs an operation that reports something.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use manager_rt::Manager;
 use mp_sys::stream::own_process;
 
-use crate::program::{DEADLINE, Place, Server, mp_manager, run};
+use crate::program::{DEADLINE, Place, Server, ended, mp_manager, run};
 
 /// The browser of Debian, which `.ci/run` installs.
 const BROWSER: &str = "chromium";
@@ -156,6 +156,24 @@ fn metrics_and_page_show_what_happens() {
     let page = get(&server, "/").body;
     assert!(page.contains("<td class=\"\" data-name=\"Lock\">front door</td>"), "{page}");
     drop(held);
+}
+
+/// Neither a browser that stays, nor a Prometheus that comes again and again.
+#[test]
+fn whoever_only_looks_keeps_no_server() {
+    let mut server = serve(&["--idle-end", "500ms"]);
+    server.manager().named("n").value(&0_u32).unwrap();
+    let host = page_of(&server).to_owned();
+    let mut kept = connect(&server);
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let deadline = Instant::now() + DEADLINE;
+    // The page's process ends with the server.
+    while kept.write_all(request.as_bytes()).is_ok()
+        && kept.read(&mut vec![0; 1 << 16]).is_ok_and(|len| len > 0)
+    {
+        assert!(Instant::now() < deadline, "the server is still there");
+    }
+    assert_eq!(ended(&mut server.child).code(), Some(0));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn a_server_without_clients_ends_after_the_time_that_was_set() {
     let command = mp_manager(["serve", "--socket", &place.text("sock"), "--idle-end", "50ms"]);
     let server = Server::start(place, command);
     // From now on, the server does not wait for its first client.
-    run(&mut mp_manager(["ls", "--address", &server.addresses[0]]));
+    run(&mut mp_manager(["rm", "x", "--address", &server.addresses[0]]));
     server.ends_well();
 }
 

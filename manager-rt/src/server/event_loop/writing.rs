@@ -5,7 +5,7 @@ use mp_sys::deadline::now_nanos;
 
 use super::EventLoop;
 use super::relief::take_too_much;
-use crate::state::Departure;
+use crate::state::{Activity, Departure};
 
 impl EventLoop {
     /// Writes the pending answers. In the middle of a long pipeline, they wait until they are worth a write, unless this was
@@ -56,6 +56,11 @@ impl EventLoop {
     /// Closes a connection.
     pub(super) fn close(&mut self, slot: usize, was_reset: bool) {
         let Some(peer) = self.peers.try_remove(slot) else { return };
+        if self.activity_of(&peer) != Activity::Looks
+            && let Some(idle) = &mut self.idle
+        {
+            idle.has_left();
+        }
         let number = peer.number();
         if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&number)) {
             tracing::debug!(%error, "a connection was not watched");
