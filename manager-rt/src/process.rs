@@ -46,6 +46,8 @@ use crate::server::{BindError, outcome_of};
 /// The longest packet between the two processes while the server starts, in bytes: all keys, the paths of two files, and the
 /// rest.
 const PACKET_BYTES_MAX: usize = KEYS_MAX * KEY_BYTES_MAX + 2 * FILE_PATH_BYTES_MAX + 4_096;
+/// What is wrong with a message that is not understood.
+const UNKNOWN: &str = "it sent something that no server sends";
 /// The head of every packet between the two processes.
 const HEAD: Head = Head { word: u32::from_le_bytes(*b"mngr"), long: 1 };
 
@@ -150,6 +152,8 @@ enum Word {
     Exists,
     /// The objects in a file cannot be restored.
     NotRestored(String),
+    /// To a server that outlives this process: it is to serve. And its answer: it no longer ends with this process.
+    Go,
 }
 
 /// The process of a server and its folder.
@@ -198,11 +202,12 @@ impl ServerProcess {
     /// Sends the settings, and waits until the server serves. Returns how many clients it can have, and where other hosts
     /// reach it.
     fn tell(&self, endpoint: &Endpoint, order: &Order) -> Result<(usize, Option<String>), StartError> {
-        match ask(&self.child, endpoint, order)? {
+        match ask(&self.child, endpoint, order, Deadline::after(order.start_time_max()))? {
             Word::Serves { clients, tcp } => Ok((index_of(clients), tcp)),
             Word::Failed(why) => Err(StartError::Bind(why)),
             Word::Exists => Err(StartError::Bind(BindError::Exists.to_string())),
             Word::NotRestored(why) => Err(StartError::Restore(why)),
+            Word::Go => Err(StartError::Bind(UNKNOWN.to_owned())),
         }
     }
 
@@ -279,15 +284,26 @@ impl Drop for ServerProcess {
 ///
 /// # Errors
 /// [`StartError`]. The process may be left running.
-fn ask(child: &ChildProcess, endpoint: &Endpoint, order: &Order) -> Result<Word, StartError> {
-    let deadline = Deadline::after(order.start_time_max());
+fn ask(
+    child: &ChildProcess,
+    endpoint: &Endpoint,
+    order: &Order,
+    deadline: Deadline,
+) -> Result<Word, StartError> {
     // If the process is already gone, the missing answer shows it.
     let sent = send(endpoint, order, deadline);
     tracing::debug!(?sent, "the settings were sent to the server");
+    hear(child, endpoint, deadline)
+}
+
+/// Waits for what a process reports.
+///
+/// # Errors
+/// [`StartError`]. The process may be left running.
+fn hear(child: &ChildProcess, endpoint: &Endpoint, deadline: Deadline) -> Result<Word, StartError> {
     let mut packet = [0; PACKET_BYTES_MAX];
     let received = first_packet(child, endpoint, &mut packet, deadline).map_err(not_heard)?;
-    let unknown = || StartError::Bind("it sent something that no server sends".to_owned());
-    word_in(&packet, received.body_len).ok_or_else(unknown)
+    word_in(&packet, received.body_len).ok_or_else(|| StartError::Bind(UNKNOWN.to_owned()))
 }
 
 /// Sends a message in one packet.

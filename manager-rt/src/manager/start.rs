@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mp_sys::deadline::Deadline;
 use mp_sys::key::Key;
 
 use crate::address::Address;
@@ -34,6 +35,8 @@ pub(super) struct ServerSettings {
 /// How long to wait at first before connecting again to a server that is about to serve, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(32);
+/// How long connecting to a server may take that has just been started, however little of the timeout is left.
+const CONNECT_TIME: Duration = Duration::from_secs(1);
 
 impl ManagerBuilder {
     /// Sets the absolute path at which a started server listens, so that other programs can find it. By default, it
@@ -153,8 +156,8 @@ impl ManagerBuilder {
     ///
     /// # Errors
     /// [`StartError`]: `NoPath`; `Restore`; `Connect` if a server is there, but cannot be used; `TimedOut` if no server could be
-    /// reached within the [`timeout`](Self::timeout), which includes the time that the server of another program needs to
-    /// restore its objects.
+    /// reached within the [`timeout`](Self::timeout). That includes the time that a server needs to restore its objects, so if
+    /// there are many, set a longer one. A server that this call has started and that does not serve by then is ended.
     ///
     /// # Fork safety
     /// As for [`Manager::start`].
@@ -182,8 +185,9 @@ impl ManagerBuilder {
         let key = self.key.clone().unwrap_or_else(|| registry::key_of(&address));
         let deadline = self.deadline();
         let mut pause = FIRST_PAUSE;
+        let mut connected_by = deadline;
         loop {
-            match registry::connect(&address, &key, deadline) {
+            match registry::connect(&address, &key, connected_by) {
                 Ok(backend) => return Ok(Manager::over(backend)),
                 // No server is there, or the one that was there is ending.
                 Err(ConnectError::NotFound | ConnectError::Closed) => {}
@@ -192,9 +196,19 @@ impl ManagerBuilder {
             if deadline.has_passed() {
                 return Err(StartError::TimedOut);
             }
-            if begin(&self.order(Some(key.clone()))?)? == Begun::Exists {
-                std::thread::sleep(pause.min(deadline.remaining()));
-                pause = pause.saturating_mul(2).min(PAUSE_MAX);
+            match begin(&self.order(Some(key.clone()))?, deadline) {
+                // To start it may have used up the timeout.
+                Ok(Begun::Serves) => connected_by = deadline.max(Deadline::after(CONNECT_TIME)),
+                Ok(Begun::Exists) => {
+                    std::thread::sleep(pause.min(deadline.remaining()));
+                    pause = pause.saturating_mul(2).min(PAUSE_MAX);
+                }
+                Err(StartError::TimedOut) => {
+                    // It may have begun to serve at the last moment.
+                    let reached = registry::connect(&address, &key, Deadline::after(CONNECT_TIME));
+                    return reached.map(Manager::over).map_err(|_| StartError::TimedOut);
+                }
+                Err(error) => return Err(error),
             }
         }
     }

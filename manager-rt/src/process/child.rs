@@ -7,8 +7,8 @@ use mp_sys::deadline::Deadline;
 use mp_sys::key::wipe;
 use mp_sys::reexec::Handed;
 use mp_sys::signals::ignore_shutdown;
-use mp_sys::socket::Endpoint;
 
+use super::detached::Beginning;
 use super::{Order, PACKET_BYTES_MAX, PassedKey, Word, detached, folder, send, word_in};
 use crate::count::{count_of, index_of};
 use crate::limits::START_TIME_MAX;
@@ -21,21 +21,25 @@ pub(super) fn serve(handed: Handed) -> i32 {
     // Ctrl-C and service managers signal every process of a program. The server ignores that, and ends with its parent.
     ignore_shutdown();
     let Some(order) = order_of(&handed) else { return FAILED };
-    let (endpoint, parent) = handed.into_parts();
-    let ends = parent.as_fd().try_clone_to_owned().map_err(|error| Word::Failed(error.to_string()));
-    report_and_serve(&order, endpoint, ends)
+    let parent = handed.parent().as_fd().try_clone_to_owned();
+    report_and_serve(&order, handed, parent.map_err(|error| Word::Failed(error.to_string())), None)
 }
 
 /// Serves until the server is idle for as long as it may be, or is asked to end by a client or a signal. Returns the exit code.
 pub(super) fn serve_detached(handed: Handed) -> i32 {
+    let Ok(beginning) = Beginning::new() else { return FAILED };
     let Some(order) = order_of(&handed) else { return FAILED };
-    let (endpoint, _) = handed.into_parts();
     let ends = detached::separate().map_err(|error| Word::Failed(error.to_string()));
-    report_and_serve(&order, endpoint, ends)
+    report_and_serve(&order, handed, ends, Some(beginning))
 }
 
 /// Serves until `ends` is readable, or a client asks the server to end.
-fn report_and_serve(order: &Order, endpoint: Endpoint, ends: Result<OwnedFd, Word>) -> i32 {
+fn report_and_serve(
+    order: &Order,
+    handed: Handed,
+    ends: Result<OwnedFd, Word>,
+    beginning: Option<Beginning>,
+) -> i32 {
     let folder = order.is_private.then(|| folder::hold(order.path.as_ref())).transpose();
     let outcome = match &folder {
         Ok(_) => ends.and_then(|ends| set_up(order, ends)),
@@ -44,19 +48,23 @@ fn report_and_serve(order: &Order, endpoint: Endpoint, ends: Result<OwnedFd, Wor
     let deadline = Deadline::after(START_TIME_MAX);
     let server = match outcome {
         Ok(server) => {
-            // If the report reaches nobody, the parent is gone: the server ends at once, unless it outlives its parent.
+            // If the report reaches nobody, the parent is gone, and the server ends at once.
             let serves = Word::Serves { clients: count_of(server.clients_max()), tcp: tcp_address(&server) };
-            let told = send(&endpoint, &serves, deadline);
-            tracing::debug!(?told, "the server serves");
+            let told = send(handed.endpoint(), &serves, deadline);
+            tracing::debug!(?told, "the server can serve");
             server
         }
         Err(why) => {
-            let told = send(&endpoint, &why, deadline);
+            let told = send(handed.endpoint(), &why, deadline);
             tracing::debug!(?told, "the server cannot serve");
             return FAILED;
         }
     };
-    drop::<Endpoint>(endpoint);
+    if beginning.is_some_and(|beginning| !beginning.ends_well(&handed)) {
+        tracing::debug!("nobody waits for the server any more");
+        return FAILED;
+    }
+    drop::<Handed>(handed);
     let served = server.serve();
     if order.is_private {
         folder::remove_of(order.path.as_ref());

@@ -8,8 +8,11 @@
 //! Of several programs that start a server at one path, one succeeds, since a server holds the lock beside its socket before it
 //! listens. The others hear that there is one, and connect to it.
 //!
-//! Killing any of the processes leaves no server, or one that serves: a server that has received all of its settings no longer
-//! needs those that started it.
+//! A server serves nobody before the process in between has told it to go. Until then, the kernel ends it with that process (see
+//! [`Beginning`]). So the program can give up when its time is over, by killing that process: no server is left that somebody has used, and
+//! none that still restores its objects. Killing any of the processes leaves no server, or one that serves.
+//!
+//! Source: prctl(2) `PR_SET_PDEATHSIG`: the process in between has one thread.
 
 use std::os::fd::OwnedFd;
 
@@ -17,10 +20,10 @@ use mp_sys::child::ChildProcess;
 use mp_sys::deadline::Deadline;
 use mp_sys::reexec::{Command, Handed};
 use mp_sys::signals::{end_requests, ignore_shutdown};
-use rustix::process::{Signal, chdir, setsid};
+use rustix::process::{Signal, chdir, set_parent_process_death_signal, setsid};
 
 use super::child::{self, FAILED, order_of};
-use super::{Order, StartError, Word, ask, not_started, send};
+use super::{Order, PACKET_BYTES_MAX, StartError, UNKNOWN, Word, ask, hear, not_started, send, word_in};
 use crate::OsError;
 use crate::limits::{END_TIME_MAX, START_TIME_MAX};
 
@@ -36,13 +39,15 @@ pub(crate) enum Begun {
 /// Starts a server that outlives this process, and waits until it serves.
 ///
 /// # Errors
-/// [`StartError`]. No server is left running then, unless the process in between was killed.
-pub(crate) fn begin(order: &Order) -> Result<Begun, StartError> {
+/// [`StartError`]; `TimedOut` at the deadline, or after the time that such a server may take to start. No server is left
+/// running then.
+pub(crate) fn begin(order: &Order, deadline: Deadline) -> Result<Begun, StartError> {
     let command = Command::new(start_and_report).map_err(|error| not_started(&error))?;
     let (child, endpoint) =
         command.label("manager starter").silent().start().map_err(|error| not_started(&error))?;
-    let heard = ask(&child, &endpoint, order);
+    let heard = ask(&child, &endpoint, order, deadline.min(Deadline::after(order.start_time_max())));
     if heard.is_err() {
+        // The server ends with it.
         end(&child);
     }
     // It has nothing left to do, so this waits for no more than the end of a process.
@@ -53,6 +58,7 @@ pub(crate) fn begin(order: &Order) -> Result<Begun, StartError> {
         Word::Exists => Ok(Begun::Exists),
         Word::Failed(why) => Err(StartError::Bind(why)),
         Word::NotRestored(why) => Err(StartError::Restore(why)),
+        Word::Go => Err(StartError::Bind(UNKNOWN.to_owned())),
     }
 }
 
@@ -75,11 +81,54 @@ fn start_and_report(handed: Handed) -> i32 {
 fn start_server(order: &Order) -> Result<Word, StartError> {
     let command = Command::new(child::serve_detached).map_err(|error| not_started(&error))?;
     let (child, endpoint) = command.label("manager").mute().start().map_err(|error| not_started(&error))?;
-    let heard = ask(&child, &endpoint, order);
+    let heard = ask(&child, &endpoint, order, Deadline::after(order.start_time_max()));
+    let heard = heard.and_then(|word| match word {
+        Word::Serves { .. } => {
+            let deadline = Deadline::after(START_TIME_MAX);
+            send(&endpoint, &Word::Go, deadline).map_err(StartError::Process)?;
+            // Only then may this process end.
+            match hear(&child, &endpoint, deadline)? {
+                Word::Go => Ok(word),
+                _ => Err(StartError::Bind(UNKNOWN.to_owned())),
+            }
+        }
+        word => Ok(word),
+    });
     if heard.is_err() {
         end(&child);
     }
     heard
+}
+
+/// The time in which the server of a process is started: the kernel kills it if that process ends.
+#[derive(Debug)]
+pub(super) struct Beginning(());
+
+impl Beginning {
+    /// Begins, in the process of the server.
+    ///
+    /// # Errors
+    /// Those of prctl(2).
+    pub(super) fn new() -> Result<Self, OsError> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        Ok(Self(()))
+    }
+
+    /// Waits until the process that started this one tells it to go, and confirms that, since that process then ends. Returns
+    /// `false` if it has ended already, or says nothing.
+    pub(super) fn ends_well(self, handed: &Handed) -> bool {
+        let mut packet = [0; PACKET_BYTES_MAX];
+        let received = handed.receive(&mut packet, Deadline::after(START_TIME_MAX));
+        let is_told =
+            received.is_ok_and(|received| matches!(word_in(&packet, received.body_len), Some(Word::Go)));
+        if !is_told || set_parent_process_death_signal(None).is_err() {
+            return false;
+        }
+        // If this reaches nobody, the server serves others.
+        let told = send(handed.endpoint(), &Word::Go, Deadline::after(START_TIME_MAX));
+        tracing::debug!(?told, "the server serves");
+        true
+    }
 }
 
 /// Separates this process from the session, the folder and the signals of the program that started it. Returns a descriptor that

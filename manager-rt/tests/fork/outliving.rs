@@ -9,6 +9,7 @@ use std::time::Duration;
 use manager_rt::{CallError, ConnectError, Manager, ManagerBuilder, StartError};
 use mp_sys::child::ChildProcess;
 use mp_sys::testing::{PATIENCE, Random, ended, eventually, hang, kill, spawn, succeeded, tests};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -25,6 +26,7 @@ tests! {
     an_idle_server_ends_and_is_started_again,
     a_server_that_outlives_its_starter_ends_with_sigterm,
     what_cannot_be_used_is_an_error,
+    a_server_that_does_not_serve_in_time_is_ended,
 }
 
 /// The server of a starter that was killed may begin to serve after the test is over, on a busy machine. Then it has no client, and ends by
@@ -197,6 +199,22 @@ fn a_server_that_outlives_its_starter_ends_with_sigterm() {
         reap_all();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no file is left");
     }
+}
+
+/// It hangs while it restores its objects.
+fn a_server_that_does_not_serve_in_time_is_ended() {
+    adopt_orphans();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, pipe) = (folder.path().join("manager.sock"), folder.path().join("pipe"));
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let late = builder(&path).restore(&pipe).timeout(Duration::from_millis(500)).connect_or_start();
+    assert!(matches!(late, Err(StartError::TimedOut)), "{late:?}");
+    // Nobody has opened the other side of the pipe, so the server cannot have ended by itself.
+    reap_all();
+    std::fs::remove_file(&pipe).unwrap();
+    let manager = builder(&path).connect_or_start().unwrap();
+    manager.named("one").value(&1_u8).unwrap();
+    end(&manager, folder.path());
 }
 
 fn what_cannot_be_used_is_an_error() {
