@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`link`], [`connection`] | the connections of a process |
 //! | [`session`], [`keeper`] | what a process holds, and until when |
-//! | [`held`], [`wait`], [`line`] | calls that take something or wait |
+//! | [`held`], [`wait`], [`mod@line`] | calls that take something or wait |
 //! | [`script`], [`page`], [`numbers`] | scripts, and what they share |
 //! | [`stored`], [`answer`], [`command`] | values, answers and calls in the form of Redis |
 //! | the others | the scripts of one kind of object each, and of the manager itself |
