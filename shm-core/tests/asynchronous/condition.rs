@@ -62,8 +62,10 @@ fn another_process_notifies_a_task() {
         let (stock, delivered) = (Value::new(0_u32).unwrap(), Condition::new().unwrap());
         let child = spawn(|| {
             eventually("a task waits", || delivered.n_waiting() == 1);
-            stock.update(|stock| stock + 2).unwrap();
+            let mut guard = stock.lock().unwrap(); // or a task that looks for the dead would find the stock by itself
+            *guard += 2;
             assert_eq!(delivered.notify(1), 1);
+            drop(guard);
         });
         let runtime = kind();
         assert_eq!(run(&runtime, delivered.wait_until_async(&stock, take)), Ok(1));
@@ -171,8 +173,11 @@ fn as_many_tasks_as_there_are_places() {
             assert!(threads() <= own + WAITERS_MAX.div_ceil(127), "{} threads", threads());
             let one_more = delivered.wait_until_async(&*stock, |stock| (*stock > 0).then_some(())).await;
             assert_eq!(one_more, Err(WaitError::TooManyWaiters(())));
-            stock.set(u32::try_from(WAITERS_MAX).unwrap()).unwrap();
+            // Under the lock: a task that looks for the dead just now would find the stock by itself.
+            let mut guard = stock.lock().unwrap();
+            *guard = u32::try_from(WAITERS_MAX).unwrap();
             assert_eq!(delivered.notify_all(), WAITERS_MAX);
+            drop(guard);
             for task in tasks {
                 in_time(task).await.unwrap().unwrap();
             }
