@@ -25,7 +25,7 @@ use crate::key;
 #[cfg(doc)]
 use crate::limits::REMOTE_KEY_BYTES_MIN;
 use crate::limits::{END_TIME_MAX, KEYS_MAX};
-use crate::state::{Limits, SnapshotFault, State};
+use crate::state::{Limits, SnapshotFault};
 use crate::transport::local::Acceptor;
 use crate::transport::{Acceptors, Listening};
 
@@ -337,7 +337,7 @@ impl ServerBuilder {
         };
         let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
         let kept = self.keep.take().map(kept).transpose()?;
-        let state = initial(limits, self.restore.as_deref(), kept.as_ref().map(|kept| &*kept.path))?;
+        let state = save::initial(limits, self.restore.as_deref(), kept.as_ref().map(|kept| &*kept.path))?;
         let set_up = SetUp { state, acceptors, terms, handshakes_max: room.handshakes };
         let mut work = EventLoop::new(poll, set_up, &self.ends)?;
         if let Some(after) = self.idle_end {
@@ -385,16 +385,4 @@ fn kept(path: PathBuf) -> Result<Kept, RestoreError> {
             Ok(Kept { path, claim: None })
         }
     }
-}
-
-/// Returns the state with which a server begins.
-fn initial(limits: Limits, restore: Option<&Path>, keep: Option<&Path>) -> Result<State, RestoreError> {
-    if let Some(path) = keep {
-        match save::restore(limits, path) {
-            Err(RestoreError { fault: SnapshotFault::System(error), .. }) if error == Errno::NOENT.into() => {
-            }
-            outcome => return outcome,
-        }
-    }
-    restore.map_or_else(|| Ok(State::new(limits)), |path| save::restore(limits, path))
 }

@@ -130,11 +130,30 @@ pub(crate) const fn outcome_of(ended: Option<Ended>) -> Result<(), Fault> {
 ///
 /// # Errors
 /// [`RestoreError`].
-pub(super) fn restore(limits: Limits, path: &Path) -> Result<State, RestoreError> {
+fn restore(limits: Limits, path: &Path) -> Result<State, RestoreError> {
     let restored = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| SnapshotFault::System(error.into()))
         .and_then(|file| State::restore(limits, BufReader::new(File::from(file))));
     restored.map_err(|fault| RestoreError { path: path.to_owned(), fault })
+}
+
+/// Makes the manager with which a server begins: with the objects in the file in which it keeps them, or else in the other one.
+///
+/// # Errors
+/// [`RestoreError`].
+pub(super) fn initial(
+    limits: Limits,
+    from: Option<&Path>,
+    keep: Option<&Path>,
+) -> Result<State, RestoreError> {
+    if let Some(path) = keep {
+        match restore(limits, path) {
+            Err(RestoreError { fault: SnapshotFault::System(error), .. }) if error == Errno::NOENT.into() => {
+            }
+            outcome => return outcome,
+        }
+    }
+    from.map_or_else(|| Ok(State::new(limits)), |path| restore(limits, path))
 }
 
 #[cfg(test)]
