@@ -46,15 +46,23 @@ pub struct RestoreError {
 }
 
 impl Claim {
-    /// Replaces the file by a snapshot.
+    /// Replaces the file by a snapshot, with what was [lent](Self::lend) for that.
     ///
     /// # Errors
-    /// Those of the system calls; `EFBIG` if it would be longer than a file of this process may be; `ETIMEDOUT` at the deadline.
-    pub(super) fn save(&self, state: &State, deadline: Deadline) -> Result<(), OsError> {
+    /// Those of the system calls; `EFBIG` if it would be longer than a file of this process may be; `ETIMEDOUT` at the deadline;
+    /// `ESTALE` if somebody has removed the lock file, so that another process may have the right.
+    pub(super) fn save(
+        &self,
+        state: &State,
+        lent: BorrowedFd<'_>,
+        deadline: Deadline,
+    ) -> Result<(), OsError> {
+        self.check(lent)?;
         self.target().sweep();
         crash::point();
         let (file, new) = self.target().make_new()?;
-        let saved = self.write(state, Output { file: file.as_fd(), len: 0, deadline }, &new);
+        let output = Output { file: file.as_fd(), len: 0, deadline };
+        let saved = self.write(state, lent, output, &new);
         if saved.is_err() {
             let removed = std::fs::remove_file(&new);
             tracing::debug!(?removed, path = %new.display(), "a snapshot was not written");
@@ -68,7 +76,13 @@ impl Claim {
         Ok(())
     }
 
-    fn write(&self, state: &State, mut output: Output<'_>, new: &Path) -> Result<(), OsError> {
+    fn write(
+        &self,
+        state: &State,
+        lent: BorrowedFd<'_>,
+        mut output: Output<'_>,
+        new: &Path,
+    ) -> Result<(), OsError> {
         crash::point();
         state.save(&mut output)?;
         crash::point();
@@ -77,6 +91,7 @@ impl Claim {
         if output.deadline.has_passed() {
             return Err(Errno::TIMEDOUT.into());
         }
+        self.check(lent)?;
         rustix::fs::rename(new, self.target().path())?;
         Ok(())
     }
@@ -158,7 +173,30 @@ pub(super) fn initial(
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+
     use super::*;
+
+    #[test]
+    fn nothing_is_replaced_once_the_lock_file_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, state) = (folder.path().join("file"), State::new(Limits::default()));
+        let claim = Claim::take(Target::at(&file).unwrap()).unwrap();
+        let lent = claim.lend().unwrap();
+        let save = |claim: &Claim, lent: &OwnedFd| claim.save(&state, lent.as_fd(), Deadline::NEVER);
+        assert_eq!(save(&claim, &lent), Ok(()));
+        std::fs::write(&file, "newer").unwrap();
+        std::fs::remove_file(folder.path().join(".file.mp-lock")).unwrap();
+        let other = Claim::take(Target::at(&file).unwrap()).unwrap();
+        let (_file, new) = other.target().make_new().unwrap();
+        assert_eq!(save(&claim, &lent), Err(Errno::STALE.into()));
+        assert!(new.exists(), "what the other one writes stays");
+        drop(claim);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "newer");
+        assert_eq!(save(&other, &other.lend().unwrap()), Ok(()), "its lock file is still there");
+        drop(other);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn the_cause_is_that_of_the_end() {

@@ -237,23 +237,25 @@ impl EventLoop {
     }
 
     /// Forks a child that writes a snapshot. If that is not possible, writes it, and returns `None`.
-    fn fork_writer(&self, path: &Path, until: u64) -> Result<Option<(ChildProcess, Option<Claim>)>, OsError> {
+    fn fork_writer(
+        &mut self,
+        path: &Path,
+        until: u64,
+    ) -> Result<Option<(ChildProcess, Option<Claim>)>, OsError> {
         let claim = self.saving.claim(path)?;
         let deadline = Deadline::after(Duration::from_nanos(until.saturating_sub(now_nanos())));
         let right = claim.as_ref().or_else(|| self.saving.own_claim()).ok_or(Errno::BADF)?;
         // The child gets it with the fork, and keeps it until it ends.
         let lent = right.lend()?;
         let state = &self.state;
-        let write = || match right.save(state, deadline) {
+        let write = || match right.save(state, lent.as_fd(), deadline) {
             Ok(()) => SAVED,
             Err(error) => error.raw_os_error(),
         };
-        let forked = fork_to_write(write);
-        drop(lent);
-        let child = match forked {
+        let child = match fork_to_write(write) {
             Ok(child) => child,
             Err(ForkError::OtherThreads(_) | ForkError::ThreadsUnknown(_) | ForkError::GuardHeld(_)) => {
-                return right.save(state, deadline).map(|()| None);
+                return right.save(state, lent.as_fd(), deadline).map(|()| None);
             }
             Err(ForkError::OutOfMemory) => return Err(Errno::NOMEM.into()),
             Err(ForkError::OutOfDescriptors) => return Err(Errno::MFILE.into()),
@@ -312,7 +314,10 @@ impl EventLoop {
             return Ok(());
         }
         let saved = self.end_present().and_then(|()| match &mut self.saving.kept {
-            Some(kept) => kept.claim()?.save(&self.state, Deadline::after(self.saving.time_max)),
+            Some(kept) => {
+                let claim = kept.claim()?;
+                claim.save(&self.state, claim.lend()?.as_fd(), Deadline::after(self.saving.time_max))
+            }
             None => Ok(()),
         });
         if let (Err(error), Some(kept)) = (saved, &self.saving.kept) {

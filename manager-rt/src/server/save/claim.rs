@@ -20,7 +20,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf, absolute};
@@ -88,6 +88,14 @@ impl Claim {
     pub(in crate::server) fn lend(&self) -> Result<OwnedFd, OsError> {
         let lock = self.lock.as_ref().ok_or(Errno::BADF)?;
         Ok(lock.file()?.try_clone_to_owned()?)
+    }
+
+    /// Checks that the right still excludes others: nobody has removed its lock file, of which `lent` is a descriptor.
+    ///
+    /// # Errors
+    /// `ESTALE`, and those of stat(2).
+    pub(super) fn check(&self, lent: BorrowedFd<'_>) -> Result<(), OsError> {
+        self.lock.as_ref().ok_or(Errno::BADF)?.check(lent)
     }
 
     /// Returns the file that is replaced.

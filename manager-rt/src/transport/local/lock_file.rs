@@ -9,8 +9,7 @@
 //!
 //! Source: flock(2).
 
-#[cfg(feature = "server")]
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use mp_sys::descriptors::open;
@@ -72,13 +71,7 @@ impl LockFile {
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             }
-            let locked = fstat(&file)?;
-            let is_there = match stat(path) {
-                Ok(found) => (found.st_dev, found.st_ino) == (locked.st_dev, locked.st_ino),
-                Err(Errno::NOENT) => false,
-                Err(error) => return Err(error.into()),
-            };
-            if !is_there {
+            if !leads_to(path, file.as_fd())? {
                 continue;
             }
             match ClosedOnFork::of(file, before) {
@@ -101,14 +94,37 @@ impl LockFile {
         self.file.file().map_err(|_| Errno::BADF.into())
     }
 
-    /// Removes the file, and releases the lock. Does nothing in a forked child, which does not have the lock.
+    /// Checks that the path still leads to the locked file, of which `file` is a descriptor. If somebody has removed it, another
+    /// process may have a lock there.
+    ///
+    /// # Errors
+    /// `ESTALE` if it leads elsewhere, and those of stat(2).
+    #[cfg(feature = "server")]
+    pub(crate) fn check(&self, file: BorrowedFd<'_>) -> Result<(), OsError> {
+        if leads_to(&self.path, file)? { Ok(()) } else { Err(Errno::STALE.into()) }
+    }
+
+    /// Removes the file, and releases the lock. Does nothing in a forked child, which does not have the lock. What others
+    /// have put at the path stays.
     pub(crate) fn remove(self) {
-        if self.file.file().is_err() {
+        let Ok(file) = self.file.file() else { return };
+        if !leads_to(&self.path, file).unwrap_or(false) {
+            tracing::debug!(path = %self.path.display(), "somebody else has removed a lock file");
             return;
         }
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(%error, path = %self.path.display(), "a lock file cannot be removed");
         }
+    }
+}
+
+/// Returns `true` if a path leads to an open file.
+fn leads_to(path: &Path, file: BorrowedFd<'_>) -> Result<bool, OsError> {
+    let open = fstat(file)?;
+    match stat(path) {
+        Ok(found) => Ok((found.st_dev, found.st_ino) == (open.st_dev, open.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -153,6 +169,19 @@ mod tests {
         let two = take(&path, Excludes::All).unwrap().unwrap();
         assert!(path.exists() && take(&path, Excludes::All).unwrap().is_none());
         drop(two);
+    }
+
+    #[test]
+    fn the_lock_file_of_another_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let one = take(&path, Excludes::All).unwrap().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let two = take(&path, Excludes::All).unwrap().unwrap();
+        one.remove();
+        assert!(path.exists() && take(&path, Excludes::All).unwrap().is_none());
+        two.remove();
+        assert!(!path.exists());
     }
 
     #[test]
