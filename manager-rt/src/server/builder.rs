@@ -379,10 +379,11 @@ fn kept(path: PathBuf) -> Result<Kept, RestoreError> {
         Err(error) if error == Errno::BUSY.into() => {
             Err(RestoreError { path, fault: SnapshotFault::KeptByAnother })
         }
-        Err(error) => {
-            // The folder may be missing, and be made later.
-            tracing::debug!(%error, path = %path.display(), "the right to keep objects there cannot be had yet");
+        Err(error) if error == Errno::NOENT.into() => {
+            // The folder may be made later.
+            tracing::debug!(path = %path.display(), "the folder in which objects are kept is missing");
             Ok(Kept { path, claim: None })
         }
+        Err(error) => Err(RestoreError { path, fault: SnapshotFault::System(error) }),
     }
 }

@@ -19,6 +19,8 @@ use crate::outliving::reap_all;
 tests! {
     files_of_others_in_the_folder_stay_as_they_are,
     two_servers_never_keep_one_file,
+    a_file_that_a_server_has_never_read_is_not_replaced,
+    a_server_that_could_never_keep_its_objects_does_not_start,
     a_writer_that_outlives_its_server_is_never_overtaken,
     a_snapshot_without_time_fails_and_the_server_goes_on,
     a_writer_that_hangs_is_killed_when_its_time_is_over,
@@ -84,6 +86,37 @@ fn two_servers_never_keep_one_file() {
     other.shutdown().unwrap();
     second.shutdown().unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside the file");
+}
+
+/// Its folder comes after the start, with a mount, for example.
+fn a_file_that_a_server_has_never_read_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let file = kept.join("file");
+    let late = keeping(&file).unwrap();
+    late.named("late").value(&1_u8).unwrap();
+    fs::create_dir(&kept).unwrap();
+    let other = Manager::start().unwrap();
+    other.named("value").value(&1_u8).unwrap();
+    other.snapshot(&file).unwrap();
+    other.shutdown().unwrap();
+    assert_eq!(late.snapshot(&file).unwrap_err().error, not_saved(Errno::EXIST));
+    assert_eq!(late.shutdown(), Err(not_saved(Errno::EXIST)));
+    let next = keeping(&file).unwrap();
+    assert_eq!(next.names(), Ok(vec!["value".to_owned()]));
+    next.shutdown().unwrap();
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+fn a_server_that_could_never_keep_its_objects_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("file"), "text").unwrap();
+    symlink("loop", at("loop")).unwrap();
+    for path in [at("file").join("inner"), at("loop"), at(&"n".repeat(250)), folder.path().to_owned()] {
+        let Err(StartError::Restore(text)) = keeping(&path) else { panic!("{} is kept", path.display()) };
+        assert!(text.contains(path.to_str().unwrap()), "{text}");
+    }
 }
 
 /// Stops the process that a server has forked. Returns `None` if it was over before.

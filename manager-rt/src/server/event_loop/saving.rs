@@ -85,15 +85,29 @@ pub(super) enum Reason {
 #[derive(Debug)]
 pub(in crate::server) struct Kept {
     pub(in crate::server) path: PathBuf,
-    /// `None` as long as the right cannot be had, for want of the folder, for example.
+    /// `None` as long as the folder is missing.
     pub(in crate::server) claim: Option<Claim>,
 }
 
 impl Kept {
+    fn is_in(&self, target: &Target) -> bool {
+        match &self.claim {
+            Some(claim) => claim.target() == target,
+            None => Target::at(&self.path).is_ok_and(|own| own == *target),
+        }
+    }
+
+    /// Takes the right, unless the server has it.
+    ///
+    /// # Errors
+    /// As for [`Claim::take`]; `EEXIST` for a file that came after the start: the server has never read it.
     fn claim(&mut self) -> Result<&Claim, OsError> {
         match &mut self.claim {
             Some(claim) => Ok(claim),
-            none => Ok(none.insert(Claim::take(Target::at(&self.path)?)?)),
+            none => {
+                let claim = Claim::take(Target::at(&self.path)?)?;
+                if claim.target().exists()? { Err(Errno::EXIST.into()) } else { Ok(none.insert(claim)) }
+            }
         }
     }
 }
@@ -126,11 +140,12 @@ impl Saving {
         if self.next.front()?.until <= now { self.next.pop_front() } else { None }
     }
 
-    /// Takes the right to replace a file. Returns `None` if the server keeps its objects there, and has the right already.
-    fn claim(&self, path: &Path) -> Result<Option<Claim>, OsError> {
+    /// Takes the right to replace a file. Returns `None` if the server keeps its objects there, and has the right for its whole
+    /// life.
+    fn claim(&mut self, path: &Path) -> Result<Option<Claim>, OsError> {
         let target = Target::at(path)?;
-        match self.own_claim() {
-            Some(own) if *own.target() == target => Ok(None),
+        match &mut self.kept {
+            Some(kept) if kept.is_in(&target) => kept.claim().map(|_| None),
             _ => Claim::take(target).map(Some),
         }
     }

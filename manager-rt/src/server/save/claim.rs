@@ -29,7 +29,7 @@ use std::time::Duration;
 use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::open;
 use mp_sys::handoff::nonce;
-use rustix::fs::{Mode, OFlags, readlink};
+use rustix::fs::{Mode, OFlags, lstat, readlink};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -165,6 +165,18 @@ impl Target {
 
     pub(super) fn path(&self) -> PathBuf {
         self.folder.join(&self.name)
+    }
+
+    /// Returns `true` if there is something that would be replaced.
+    ///
+    /// # Errors
+    /// Those of lstat(2).
+    pub(in crate::server) fn exists(&self) -> Result<bool, OsError> {
+        match lstat(self.path()) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns the path of a file that belongs to this one.
