@@ -165,9 +165,8 @@ fn shutdown_returns_when_everything_is_saved() {
     let place = Place::new();
     let kept = place.text("kept");
     let mut server = filled(place, &["--keep", &kept]);
-    let file = server.place.text("snapshot");
-    // The server waits for this one, and then saves.
-    let (mut snapshot, writer) = stopped_snapshot(&server, &file);
+    // The server waits for this one, which replaces the same file, and then saves.
+    let (mut snapshot, writer) = stopped_snapshot(&server, &kept);
     let mut command = at(&server, &["shutdown"]);
     let (sender, outcome) = channel();
     let shutdown = thread::Builder::new().spawn(move || sender.send(run(&mut command)).unwrap()).unwrap();

@@ -24,6 +24,8 @@ tests! {
     a_writer_that_outlives_its_server_is_never_overtaken,
     a_snapshot_without_time_fails_and_the_server_goes_on,
     a_writer_that_hangs_is_killed_when_its_time_is_over,
+    a_writer_of_another_file_does_not_delay_the_end,
+    a_writer_of_an_older_state_does_not_delay_the_end,
 }
 
 fn not_saved(errno: Errno) -> CallError {
@@ -225,5 +227,57 @@ fn a_writer_that_hangs_is_killed_when_its_time_is_over() {
     eventually("the server goes on", || manager.snapshot(&file).is_ok());
     manager.shutdown().unwrap();
     succeeded(&server);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+fn a_writer_of_another_file_does_not_delay_the_end() {
+    set_child_subreaper(Some(getpid())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, other) = (folder.path().join("file"), folder.path().join("other"));
+    let manager = keeping(&file).unwrap();
+    let server = Place::of(&manager).server;
+    manager.named("list").list::<Vec<u8>>().unwrap().extend(&vec![vec![1; 100_000]; 200]).unwrap();
+    let (saver, writer) = loop {
+        let saver = spawn(|| drop(manager.snapshot(&other)));
+        let is_over = || matches!(saver.wait(Deadline::after(Duration::ZERO)), Ok(Some(_)));
+        match stop_child_of(server, is_over) {
+            Some(writer) => break (saver, writer),
+            None => succeeded(&saver),
+        }
+    };
+    manager.shutdown().unwrap();
+    assert!(is_in_state(writer, 'T'), "it is as it was");
+    kill_process(writer, Signal::CONT).unwrap();
+    succeeded(&saver);
+    reap_all();
+    for file in [file, other] {
+        let manager = Manager::builder().restore(file).start().unwrap();
+        assert_eq!(manager.named("list").list::<Vec<u8>>().unwrap().len(), Ok(200));
+        manager.shutdown().unwrap();
+    }
+    assert!(!folder.path().join(".file.mp-lock").exists(), "the server removes its own");
+}
+
+fn a_writer_of_an_older_state_does_not_delay_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, path) = (folder.path().join("file"), folder.path().join("manager.sock"));
+    let every = Duration::from_millis(1);
+    let server = spawn(|| {
+        Server::builder().keep(&file).keep_every(every).bind(&path).unwrap().serve().unwrap();
+    });
+    let address = format!("mp+unix:{}", path.display());
+    eventually("the server serves", || Manager::connect(&address).is_ok());
+    let manager = Manager::connect(&address).unwrap();
+    manager.named("list").list::<Vec<u8>>().unwrap().extend(&vec![vec![1; 100_000]; 200]).unwrap();
+    let value = manager.named("value").value(&0_u64).unwrap();
+    let process = Pid::from_raw(server.id().cast_signed()).unwrap();
+    let change = || value.fetch_add(1).unwrap() == u64::MAX;
+    while stop_child_of(process, change).is_none() {}
+    value.set(&7).unwrap();
+    manager.shutdown().unwrap();
+    succeeded(&server);
+    let manager = keeping(&file).unwrap();
+    assert_eq!(manager.named("value").value(&0_u64).unwrap().get(), Ok(7));
+    manager.shutdown().unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");
 }

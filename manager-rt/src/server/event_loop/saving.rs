@@ -77,7 +77,7 @@ pub(super) enum Reason {
     Asked(Asked),
     /// An interval is over. This many operations were finished.
     Interval { operations: u64 },
-    /// The client has been told that it takes too long.
+    /// Nobody hears of its end: the client has been told that it takes too long, or a newer one takes its place.
     Late,
 }
 
@@ -164,8 +164,10 @@ impl Drop for Saving {
     fn drop(&mut self) {
         if let Some(present) = self.present.take() {
             // Its child goes on writing, and needs the right.
-            let own = self.kept.take().and_then(|kept| kept.claim);
-            present.claim.into_iter().chain(own).for_each(Claim::leave);
+            let own = || self.kept.take().and_then(|kept| kept.claim);
+            if let Some(claim) = present.claim.or_else(own) {
+                claim.leave();
+            }
         }
     }
 }
@@ -328,10 +330,13 @@ impl EventLoop {
         if self.saving.kept.is_none() {
             return Ok(());
         }
-        let saved = self.end_present().and_then(|()| match &mut self.saving.kept {
+        let time = self.saving.time_max;
+        let deadline = Deadline::after(time);
+        let is_free = self.end_present(time.checked_div(2).unwrap_or_default());
+        let saved = is_free.and_then(|()| match &mut self.saving.kept {
             Some(kept) => {
                 let claim = kept.claim()?;
-                claim.save(&self.state, claim.lend()?.as_fd(), Deadline::after(self.saving.time_max))
+                claim.save(&self.state, claim.lend()?.as_fd(), deadline)
             }
             None => Ok(()),
         });
@@ -341,17 +346,26 @@ impl EventLoop {
         saved
     }
 
-    /// Waits for the child that writes a snapshot: it may be writing to the same file, and what it writes is older.
+    /// Waits for the child that writes to the file in which the objects are kept, for at most this time: what it writes is older
+    /// than what follows. If nobody waits for it, it is killed at once. One that writes to another file goes on, whatever
+    /// becomes of the server.
     ///
     /// # Errors
     /// `ETIMEDOUT` if the child does not even end by SIGKILL.
-    fn end_present(&mut self) -> Result<(), OsError> {
-        let Some(present) = &self.saving.present else { return Ok(()) };
-        let has_ended = |time| !matches!(present.child.wait(Deadline::after(time)), Ok(None));
-        if !has_ended(self.saving.time_max) {
+    fn end_present(&mut self, time: Duration) -> Result<(), OsError> {
+        let Some(present) = self.saving.present.as_mut().filter(|present| present.claim.is_none()) else {
+            return Ok(());
+        };
+        let has_ended = |child: &ChildProcess, time| !matches!(child.wait(Deadline::after(time)), Ok(None));
+        let is_awaited = matches!(present.reason, Reason::Asked(_)) && !present.is_late;
+        if !(is_awaited && has_ended(&present.child, time)) {
             let killed = present.child.signal(Signal::KILL.as_raw());
-            tracing::warn!(?killed, "the last snapshot took too long");
-            if !has_ended(END_TIME_MAX) {
+            tracing::debug!(?killed, "a newer snapshot takes the place of the last one");
+            if matches!(present.reason, Reason::Interval { .. }) {
+                present.reason = Reason::Late;
+            }
+            present.is_late = true;
+            if !has_ended(&present.child, END_TIME_MAX) {
                 return Err(Errno::TIMEDOUT.into());
             }
         }
