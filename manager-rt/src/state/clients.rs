@@ -30,7 +30,7 @@ const FORGOTTEN_AT_ONCE: usize = 512;
 pub(crate) enum Activity {
     /// Nothing.
     None,
-    /// It has only looked at what the manager does, as the page of `mp-manager` does.
+    /// It has only asked for reports, as the page of `mp-manager` does, and neither has nor waits for anything else.
     Looks,
     /// Anything else.
     Works,
@@ -59,7 +59,9 @@ pub(super) struct Client {
     answers: u64,
     /// The number of notices so far.
     pub(super) notices: u64,
-    /// How many operations only looked at what the manager does, and how many said which client this is.
+    /// Whether it has asked for a snapshot.
+    pub(super) has_asked: bool,
+    /// How many operations only reported what the manager does, and how many said which client this is.
     pub(super) looks: u64,
     pub(super) introductions: u64,
     /// Where it is, and when it connected.
@@ -89,6 +91,7 @@ impl Client {
             unfinished: None,
             answers: 0,
             notices: 0,
+            has_asked: false,
             looks: 0,
             introductions: 0,
             origin: ClientOrigin::default(),
@@ -242,7 +245,11 @@ impl Client {
     }
 
     /// Returns what the client has done so far.
-    pub(super) const fn activity(&self) -> Activity {
+    pub(super) fn activity(&self) -> Activity {
+        let has_nothing = self.references.is_empty() && self.waiters.is_empty();
+        if !has_nothing || self.unfinished.is_some() || self.has_asked {
+            return Activity::Works;
+        }
         match self.operations().wrapping_sub(self.introductions) {
             0 => Activity::None,
             looks if looks == self.looks => Activity::Looks,

@@ -327,7 +327,7 @@ pub(super) const fn may_be_told(op: &Op<Raw<'_>>) -> bool {
 }
 
 /// Returns `true` if the operation reports what the manager knows.
-const fn reports<P>(op: &ManagerOp<P>) -> bool {
+pub(super) const fn reports<P>(op: &ManagerOp<P>) -> bool {
     matches!(
         op,
         ManagerOp::Server
@@ -338,15 +338,10 @@ const fn reports<P>(op: &ManagerOp<P>) -> bool {
     )
 }
 
-/// Returns `true` if the operation only looks at what the manager does.
-pub(super) const fn looks<P>(op: &ManagerOp<P>) -> bool {
-    matches!(op, ManagerOp::Info) || reports(op)
-}
-
 /// Returns `true` if the answer depends on what other clients hold, or on how many of them there are.
 pub(super) const fn tells_of_others(op: &Op<Raw<'_>>) -> bool {
     match op {
-        Op::Manager(op) => looks(op),
+        Op::Manager(op) => matches!(op, ManagerOp::Info) || reports(op),
         Op::Lock(op) => matches!(op, LockOp::IsLocked),
         Op::Semaphore(op) => matches!(op, SemaphoreOp::Available),
         Op::Condition(op) => matches!(op, ConditionOp::Waiting),

@@ -6,7 +6,7 @@ use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec
 use crate::state::bodies::PLACE_BYTES;
 use crate::state::charges::REFERENCE_BYTES;
 use crate::state::context::{Context, DONE, Outcome, Target, check_name};
-use crate::state::kinds::{Body, looks};
+use crate::state::kinds::{Body, reports};
 use crate::state::registry::{ENTRY_BYTES, name_bytes};
 use crate::state::step::ClientId;
 use crate::state::unfinished::{Listing, NAME_OVERHEAD_BYTES, Rest};
@@ -39,7 +39,7 @@ impl State {
 
     fn run_at_once(&mut self, caller: Caller<'_>, op: ManagerOp<Raw<'_>>) -> Answer<Payload> {
         if let Some(client) = self.core.clients.get_mut(caller.client) {
-            client.looks = client.looks.wrapping_add(u64::from(looks(&op)));
+            client.looks = client.looks.wrapping_add(u64::from(reports(&op)));
             client.introductions =
                 client.introductions.wrapping_add(u64::from(matches!(op, ManagerOp::Succeed { .. })));
         }

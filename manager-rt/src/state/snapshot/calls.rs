@@ -15,7 +15,12 @@ impl State {
     pub(in crate::state) fn ask_for_snapshot(&mut self, caller: Caller<'_>, path: String) -> Outcome {
         let Caller { client, call, .. } = caller;
         match self.snapshots.add(Asked { client, call, path: path.into() }) {
-            Ok(()) => Outcome::Parked,
+            Ok(()) => {
+                if let Some(client) = self.core.clients.get_mut(client) {
+                    client.has_asked = true;
+                }
+                Outcome::Parked
+            }
             Err(fault) => Outcome::Answer(Err(fault)),
         }
     }

@@ -12,6 +12,32 @@ use crate::proto::report::{
 };
 use crate::proto::{BarrierOp, EventOp, JoinableQueueOp, Kind, ListOp, QueueOp, SemaphoreOp};
 
+/// A server may end although they are connected.
+#[test]
+fn those_that_only_ask_for_reports_and_have_nothing_are_lookers() {
+    let mut world = World::new();
+    world.state.accept_snapshots();
+    let look = |world: &mut World| {
+        let client = world.client();
+        assert_eq!(world.state.activity_of(client), Activity::None);
+        world.ask(client, ObjectId::MANAGER, Op::Manager(ManagerOp::Server)).unwrap();
+        assert_eq!(world.state.activity_of(client), Activity::Looks);
+        client
+    };
+    let works = |world: &World, client| world.state.activity_of(client) == Activity::Works;
+    let info = look(&mut world);
+    world.ask(info, ObjectId::MANAGER, Op::Manager(ManagerOp::Info)).unwrap();
+    assert!(works(&world, info), "a program asks for the number of its objects");
+    let event = world.open(info, "event", Spec::Event);
+    let waiting = look(&mut world);
+    world.send(waiting, event, Wait::Forever, Op::Event(EventOp::Wait));
+    assert!(works(&world, waiting));
+    let asking = look(&mut world);
+    let path = "/file".to_owned();
+    world.send(asking, ObjectId::MANAGER, Wait::Forever, Op::Manager(ManagerOp::Snapshot { path }));
+    assert!(works(&world, asking));
+}
+
 fn nanos(nanos: u64) -> Duration {
     Duration::from_nanos(nanos)
 }
