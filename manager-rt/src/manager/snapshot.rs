@@ -47,7 +47,7 @@ impl Manager {
     /// # Errors
     /// [`SnapshotError`], with [`Fault::NotSaved`] if the file cannot be written (`EBUSY` while another process writes to it, or
     /// another server keeps its objects there; `ETIMEDOUT` after
-    /// [`save_time_max`](crate::ServerBuilder::save_time_max)), [`Fault::TooMany`] if more than
+    /// [`save_time_max`](crate::ServerBuilder::save_time_max); `ECANCELED` if the server ends first), [`Fault::TooMany`] if more than
     /// [`SNAPSHOTS_WAITING_MAX`](crate::limits::SNAPSHOTS_WAITING_MAX) calls wait for snapshots, and [`Fault::Unsupported`]
     /// from a manager in the memory of a process.
     ///

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::time::Duration;
 
+use manager_rt::limits::SNAPSHOTS_WAITING_MAX;
 use manager_rt::{CallError, Fault, Manager, Server, SnapshotError, StartError};
 use mp_sys::child::ChildProcess;
 use mp_sys::deadline::Deadline;
@@ -26,6 +27,7 @@ tests! {
     a_writer_that_hangs_is_killed_when_its_time_is_over,
     a_writer_of_another_file_does_not_delay_the_end,
     a_writer_of_an_older_state_does_not_delay_the_end,
+    those_that_wait_for_a_snapshot_at_the_end_are_told,
 }
 
 fn not_saved(errno: Errno) -> CallError {
@@ -280,4 +282,40 @@ fn a_writer_of_an_older_state_does_not_delay_the_end() {
     assert_eq!(manager.named("value").value(&0_u64).unwrap().get(), Ok(7));
     manager.shutdown().unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+fn those_that_wait_for_a_snapshot_at_the_end_are_told() {
+    set_child_subreaper(Some(getpid())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let manager = Manager::start().unwrap();
+    let server = Place::of(&manager).server;
+    manager.named("list").list::<Vec<u8>>().unwrap().extend(&vec![vec![1; 100_000]; 200]).unwrap();
+    let (saver, writer) = loop {
+        let saver = spawn(|| drop(manager.snapshot(folder.path().join("first"))));
+        let is_over = || matches!(saver.wait(Deadline::after(Duration::ZERO)), Ok(Some(_)));
+        match stop_child_of(server, is_over) {
+            Some(writer) => break (saver, writer),
+            None => succeeded(&saver),
+        }
+    };
+    let is_full = manager.event().unwrap();
+    let waiting = spawn(|| {
+        // One of these calls is one too many, so the others wait from then on.
+        let ask = |number: usize| manager.snapshot(folder.path().join(number.to_string())).unwrap_err().error;
+        std::thread::scope(|scope| {
+            let ask = |number| match ask(number) {
+                CallError::Fault(Fault::TooMany { .. }) => is_full.set().unwrap(),
+                error => assert_eq!(error, not_saved(Errno::CANCELED)),
+            };
+            for number in 0..SNAPSHOTS_WAITING_MAX {
+                std::thread::Builder::new().spawn_scoped(scope, move || ask(number)).unwrap();
+            }
+        });
+    });
+    assert!(is_full.wait_timeout(Duration::from_secs(60)).unwrap());
+    manager.shutdown().unwrap();
+    succeeded(&waiting);
+    kill_process(writer, Signal::CONT).unwrap();
+    succeeded(&saver);
+    reap_all();
 }

@@ -235,6 +235,7 @@ impl EventLoop {
 
     /// Begins a snapshot, or writes it if that is not possible.
     pub(super) fn begin_snapshot(&mut self, path: &Path, until: u64, reason: Reason) {
+        self.flush_all();
         match self.fork_writer(path, until) {
             Ok(Some((child, claim))) => {
                 self.saving.present = Some(Present { child, reason, until, is_late: false, claim });
@@ -322,17 +323,22 @@ impl EventLoop {
         self.distribute();
     }
 
-    /// Saves the objects at the end, if that was asked for.
+    /// Saves the objects at the end, if that was asked for. Snapshots that have not begun are not written.
     ///
     /// # Errors
     /// Those of the system calls. The file is as it was before.
     pub(super) fn save_at_end(&mut self) -> Result<(), OsError> {
+        while let Some(Waiting { asked, .. }) = self.saving.next.pop_front() {
+            self.end_snapshot(&asked, not_saved(Errno::CANCELED.into()));
+        }
         if self.saving.kept.is_none() {
+            self.flush_all();
             return Ok(());
         }
         let time = self.saving.time_max;
         let deadline = Deadline::after(time);
         let is_free = self.end_present(time.checked_div(2).unwrap_or_default());
+        self.flush_all();
         let saved = is_free.and_then(|()| match &mut self.saving.kept {
             Some(kept) => {
                 let claim = kept.claim()?;

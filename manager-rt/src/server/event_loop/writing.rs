@@ -28,6 +28,17 @@ impl EventLoop {
         std::mem::swap(&mut self.dirty, &mut self.later);
     }
 
+    /// Writes all pending answers now, as far as their sockets have room, before the objects are saved: what a file says has
+    /// been done is also said to whoever asked for it.
+    pub(super) fn flush_all(&mut self) {
+        while let Some(slot) = self.dirty.pop() {
+            if let Some(peer) = self.peers.get_mut(slot) {
+                peer.is_dirty = false;
+                self.write(slot);
+            }
+        }
+    }
+
     /// Writes the pending answers of one connection, as far as its socket has room.
     pub(super) fn write(&mut self, slot: usize) {
         let Some(peer) = self.peers.get_mut(slot) else { return };
