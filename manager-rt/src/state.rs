@@ -78,6 +78,7 @@ use self::charges::CLIENT_BYTES;
 pub(crate) use self::clients::Activity;
 use self::context::{Context, Core, Outcome, Target};
 pub use self::snapshot_fault::SnapshotFault;
+pub(crate) use self::step::Changes;
 pub use self::step::{Answered, Caller, Claimed, ClientId, Departure, Effects, EncodedNames, Heard, Limits};
 use crate::account::{Account, Share};
 use crate::count::count_of;

@@ -183,7 +183,7 @@ impl ServerBuilder {
     }
 
     /// Saves the objects to the file of [`keep`](Self::keep) at these intervals, too, so that a server that is killed has lost
-    /// only what changed since the last time. Nothing is saved as long as no operation was finished since then. If the file
+    /// only what changed since the last time. Nothing is saved as long as nothing has changed since then. If the file
     /// cannot be replaced, it stays as it is, and the server goes on.
     #[must_use]
     pub fn keep_every(mut self, interval: Duration) -> Self {

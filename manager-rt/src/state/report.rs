@@ -20,7 +20,7 @@ use crate::state::context::Core;
 use crate::state::kinds::Body;
 use crate::state::manager::OBJECT_BYTES;
 use crate::state::registry::{Entry, name_bytes};
-use crate::state::step::ClientId;
+use crate::state::step::{Changes, ClientId};
 use crate::state::waiters::{Waiter, WaiterId, Want};
 
 /// The work of looking at a place that adds nothing to the page.
@@ -70,9 +70,9 @@ impl State {
         self.core.started = now;
     }
 
-    /// Returns how many operations were finished since the manager began.
-    pub(crate) const fn operations(&self) -> u64 {
-        self.core.operations
+    /// Returns what differs if anything has changed that a snapshot contains.
+    pub(crate) const fn changes(&self) -> Changes {
+        Changes { operations: self.core.operations, endings: self.endings_begun }
     }
 
     /// Returns what a client has done so far.

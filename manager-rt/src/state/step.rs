@@ -155,3 +155,12 @@ impl ClientId {
         self.serial
     }
 }
+
+/// What has happened since the manager began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Changes {
+    /// How many operations were finished.
+    pub(crate) operations: u64,
+    /// How many clients have ended. Items that they did not read are in their queues again.
+    pub(crate) endings: u64,
+}

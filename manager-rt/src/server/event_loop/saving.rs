@@ -31,7 +31,7 @@ use crate::proto::Fault;
 use crate::server::event_loop::interval::Interval;
 use crate::server::peer::Peer;
 use crate::server::save::{Claim, Target, outcome_of};
-use crate::state::Asked;
+use crate::state::{Asked, Changes};
 
 /// The exit code of a child that has written its snapshot. Any other one is the error of the system.
 const SAVED: i32 = 0;
@@ -75,8 +75,8 @@ struct Present {
 pub(super) enum Reason {
     /// A client has asked for it.
     Asked(Asked),
-    /// An interval is over. This many operations were finished.
-    Interval { operations: u64 },
+    /// An interval is over. This had happened.
+    Interval { changes: Changes },
     /// Nobody hears of its end: the client has been told that it takes too long, or a newer one takes its place.
     Late,
 }
@@ -119,11 +119,11 @@ impl Default for Saving {
 }
 
 impl Saving {
-    /// Returns when a snapshot takes too long next, or another one begins.
-    pub(super) fn next_deadline(&self) -> Option<u64> {
+    /// Returns when a snapshot takes too long next, or another one begins. This has happened so far.
+    pub(super) fn next_deadline(&self, changes: Changes) -> Option<u64> {
         let next = match &self.present {
             Some(present) => Some(present.until),
-            None => self.interval.as_ref().map(Interval::next_deadline),
+            None => self.interval.as_ref().and_then(|interval| interval.next_deadline(changes)),
         };
         next.into_iter().chain(self.next.front().map(|waiting| waiting.until)).min()
     }
@@ -211,7 +211,7 @@ impl EventLoop {
     /// Ends snapshots that take too long.
     fn end_late_snapshots(&mut self) {
         let now = now_nanos();
-        if self.saving.next_deadline().is_none_or(|until| now < until) {
+        if self.saving.next_deadline(self.state.changes()).is_none_or(|until| now < until) {
             return;
         }
         while let Some(late) = self.saving.pop_late(now) {
@@ -249,7 +249,7 @@ impl EventLoop {
     pub(super) fn is_over(&mut self, reason: Reason, outcome: Result<(), Fault>) {
         match reason {
             Reason::Asked(asked) => self.end_snapshot(&asked, outcome),
-            Reason::Interval { operations } => self.has_saved_at_interval(operations, outcome),
+            Reason::Interval { changes } => self.has_saved_at_interval(changes, outcome),
             Reason::Late => {}
         }
     }

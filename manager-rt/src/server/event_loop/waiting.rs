@@ -26,8 +26,8 @@ impl EventLoop {
             return caught;
         }
         let idle = self.idle.as_ref().and_then(Idle::next_deadline);
-        let next =
-            [self.state.next_deadline(), self.arrivals.next_deadline(), idle, self.saving.next_deadline()];
+        let saving = self.saving.next_deadline(self.state.changes());
+        let next = [self.state.next_deadline(), self.arrivals.next_deadline(), idle, saving];
         let next = next.into_iter().flatten().min();
         if let Some(at) = next {
             self.alarm.set(at)?;

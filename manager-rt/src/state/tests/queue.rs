@@ -208,7 +208,9 @@ fn items_that_come_back_are_never_refused() {
     world.state.acknowledge(one, 1);
     assert_eq!(world.ask(two, queue, put(&b)), DONE);
     assert_eq!(world.ask(one, queue, GET), got(&b));
+    let before = world.state.changes();
     world.leave_unread(one, 1);
+    assert_ne!(world.state.changes(), before, "a snapshot has the item again");
     assert_eq!(world.ask(two, queue, put(&c)).unwrap_err().full(), Some(Room::Memory));
     assert_eq!(world.ask(two, queue, get_many(9)), got_many(&[&b]));
     world.end(&[two]);
