@@ -198,13 +198,14 @@ impl EventLoop {
                 self.end_snapshot(&asked, Err(Fault::Unauthorised));
             }
         }
+        // Those that ask again and again do not prevent it.
+        self.save_if_due();
         while self.saving.present.is_none()
             && let Some(waiting) = self.saving.next.pop_front()
         {
             let Waiting { asked, until } = waiting;
             self.begin_snapshot(&asked.path.clone(), until, Reason::Asked(asked));
         }
-        self.save_if_due();
         self.end_late_snapshots();
     }
 
