@@ -191,7 +191,7 @@ impl ManagerBuilder {
                 Ok(backend) => return Ok(Manager::over(backend)),
                 // No server is there, or the one that was there is ending.
                 Err(ConnectError::NotFound | ConnectError::Closed) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(unreached(error)),
             }
             if deadline.has_passed() {
                 return Err(StartError::TimedOut);
@@ -206,7 +206,10 @@ impl ManagerBuilder {
                 Err(StartError::TimedOut) => {
                     // It may have begun to serve at the last moment.
                     let reached = registry::connect(&address, &key, Deadline::after(CONNECT_TIME));
-                    return reached.map(Manager::over).map_err(|_| StartError::TimedOut);
+                    return reached.map(Manager::over).map_err(|error| match error {
+                        ConnectError::NotFound | ConnectError::Closed => StartError::TimedOut,
+                        error => unreached(error),
+                    });
                 }
                 Err(error) => return Err(error),
             }
@@ -226,6 +229,14 @@ impl ManagerBuilder {
         #[cfg(feature = "tcp")]
         let order = order.and_tcp(settings.tcp.clone())?;
         order.and_idle_end(settings.idle_end).and_files(settings.restore.as_deref(), settings.keep.as_deref())
+    }
+}
+
+/// Returns why a server that is there could not be reached.
+fn unreached(error: ConnectError) -> StartError {
+    match error {
+        ConnectError::TimedOut => StartError::TimedOut,
+        error => error.into(),
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn serve(handed: Handed) -> i32 {
 
 /// Serves until the server is idle for as long as it may be, or is asked to end by a client or a signal. Returns the exit code.
 pub(super) fn serve_detached(handed: Handed) -> i32 {
-    let Ok(beginning) = Beginning::new() else { return FAILED };
+    let Ok(beginning) = Beginning::new(&handed) else { return FAILED };
     let Some(order) = order_of(&handed) else { return FAILED };
     let ends = detached::separate().map_err(|error| Word::Failed(error.to_string()));
     report_and_serve(&order, handed, ends, Some(beginning))

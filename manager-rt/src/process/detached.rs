@@ -20,6 +20,7 @@ use mp_sys::child::ChildProcess;
 use mp_sys::deadline::Deadline;
 use mp_sys::reexec::{Command, Handed};
 use mp_sys::signals::{end_requests, ignore_shutdown};
+use rustix::io::Errno;
 use rustix::process::{Signal, chdir, set_parent_process_death_signal, setsid};
 
 use super::child::{self, FAILED, order_of};
@@ -108,10 +109,10 @@ impl Beginning {
     /// Begins, in the process of the server.
     ///
     /// # Errors
-    /// Those of prctl(2).
-    pub(super) fn new() -> Result<Self, OsError> {
+    /// Those of prctl(2); `ESRCH` if the process that started this one has ended before, so that no signal comes.
+    pub(super) fn new(handed: &Handed) -> Result<Self, OsError> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        Ok(Self(()))
+        if handed.parent().has_ended() { Err(Errno::SRCH.into()) } else { Ok(Self(())) }
     }
 
     /// Waits until the process that started this one tells it to go, and confirms that, since that process then ends. Returns

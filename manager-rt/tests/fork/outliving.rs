@@ -232,7 +232,7 @@ fn what_cannot_be_used_is_an_error() {
     // A server that says nothing is not replaced.
     let silent = UnixListener::bind(&path).unwrap();
     let late = builder(&path).timeout(Duration::from_millis(50)).connect_or_start();
-    assert!(matches!(late, Err(StartError::Connect(ConnectError::TimedOut))), "{late:?}");
+    assert!(matches!(late, Err(StartError::TimedOut)), "{late:?}");
     drop(silent);
     let manager = builder(&path).connect_or_start().unwrap();
     let other = builder(&path).key("other").connect_or_start();
