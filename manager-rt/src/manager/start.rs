@@ -86,7 +86,8 @@ impl ManagerBuilder {
     /// Lets a started server end when no client has been connected for this time. By default, it does not end for that reason.
     ///
     /// What the server holds ends with it, named objects as well, unless it [keeps](Self::keep) them. The first client has at least
-    /// [`CONNECT_TIME_DEFAULT`](crate::limits::CONNECT_TIME_DEFAULT), however short the time is.
+    /// [`CONNECT_TIME_DEFAULT`](crate::limits::CONNECT_TIME_DEFAULT), however short the time is. A client that has only asked for
+    /// reports does not count: see [`ServerBuilder::idle_end`](crate::ServerBuilder::idle_end).
     #[must_use]
     pub fn idle_end(mut self, after: Duration) -> Self {
         self.server.idle_end = Some(after);

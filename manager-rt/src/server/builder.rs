@@ -146,8 +146,9 @@ impl ServerBuilder {
     ///
     /// What the server holds ends with it, named objects as well, unless it [keeps](Self::keep) them. The first client has at least
     /// [`CONNECT_TIME_DEFAULT`](crate::limits::CONNECT_TIME_DEFAULT), however short the time is. A connection counts from
-    /// the moment at which it is accepted, and until it is closed, unless its client only looks at what the server does
-    /// ([`Manager::report`](crate::Manager::report), `mp-manager top`).
+    /// the moment at which it is accepted, and until it is closed. Only one whose client has done nothing but ask for reports
+    /// ([`Manager::report`](crate::Manager::report), `mp-manager top`) does not count, as long as that has no proxies and waits for
+    /// nothing.
     #[must_use]
     pub fn idle_end(mut self, after: Duration) -> Self {
         self.idle_end = Some(after);
@@ -172,6 +173,9 @@ impl ServerBuilder {
     ///
     /// Nobody else can replace the file meanwhile: another server with the same file is
     /// [`SnapshotFault::KeptByAnother`].
+    ///
+    /// If the folder is missing, it may be made later, but a file that is there by then was not read, and is not replaced (`EEXIST`).
+    /// Anything else that prevents the server from keeping its objects is [`BindError::Restore`].
     ///
     /// If they cannot be saved, the file is as it was before. Then an idle server goes on, and otherwise
     /// [`Server::serve`] returns the error. What is saved is described at

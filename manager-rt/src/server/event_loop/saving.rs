@@ -8,8 +8,9 @@
 //!
 //! # Time
 //! A snapshot has a limit, from the moment at which the server hears of it. The process that writes looks at the clock between two
-//! blocks. One that hangs in between, because its disk does not answer, for example, is killed. The file is as it was before then. If it does
-//! not even end by SIGKILL, the client hears that after [`END_TIME_MAX`], and the next snapshots wait for its end.
+//! blocks. One that hangs in between, because its disk does not answer, for example, is killed. The file is the previous one then, or the
+//! new one if it hung after the rename, and always complete. If it does not even end by SIGKILL, the client hears that after
+//! [`END_TIME_MAX`], and the next snapshots wait for its end.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
