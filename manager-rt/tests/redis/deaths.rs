@@ -18,7 +18,7 @@ use crate::There;
 use crate::server::Server;
 
 /// How long a test waits for what must happen, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const HEAD: Head = Head { word: 0, long: 0 };
 
 fn soon() -> Deadline {
@@ -26,7 +26,7 @@ fn soon() -> Deadline {
 }
 
 /// Sends a text to the other process.
-fn tell(endpoint: &Endpoint, text: &str) {
+pub(crate) fn tell(endpoint: &Endpoint, text: &str) {
     let patience = Patience::Until(soon());
     endpoint.send(HEAD, &mut [0; OVERHEAD_BYTES], text.as_bytes(), &[], patience).unwrap();
 }
@@ -36,7 +36,7 @@ fn text_in(packet: &[u8], len: usize) -> String {
 }
 
 /// Receives a text from the parent.
-fn heard(handed: &Handed) -> String {
+pub(crate) fn heard(handed: &Handed) -> String {
     let mut packet = [0; 1024];
     let received = handed.receive(&mut packet, soon()).unwrap();
     text_in(&packet, received.body_len)
@@ -59,33 +59,52 @@ fn hold(handed: Handed) -> i32 {
     0
 }
 
+pub(crate) fn signal(process: u32, signal: Signal) {
+    kill_process(Pid::from_raw(process.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
 /// A process that holds something.
-struct Holder {
-    child: ChildProcess,
+pub(crate) struct Holder {
+    pub(crate) child: ChildProcess,
     endpoint: Endpoint,
 }
 
 impl Holder {
-    fn start(url: &str) -> Self {
-        let (child, endpoint) = Command::new(hold).unwrap().label("holder").start().unwrap();
+    /// Starts a process with this main function, which receives the URL first.
+    pub(crate) fn start(main: fn(Handed) -> i32, url: &str) -> Self {
+        let (child, endpoint) = Command::new(main).unwrap().label("holder").start().unwrap();
         let holder = Self { child, endpoint };
         holder.ask(url);
         holder
     }
 
-    /// Sends a text, and waits for the answer.
-    fn ask(&self, text: &str) {
+    /// Sends a text, and waits for the answer `held`.
+    pub(crate) fn ask(&self, text: &str) {
+        self.tell(text);
+        assert_eq!(self.says(), "held");
+    }
+
+    pub(crate) fn tell(&self, text: &str) {
         tell(&self.endpoint, text);
+    }
+
+    /// Returns what the process sends next.
+    pub(crate) fn says(&self) -> String {
         let mut packet = [0; 1024];
         let received = first_packet(&self.child, &self.endpoint, &mut packet, soon()).unwrap();
-        assert_eq!(text_in(&packet, received.body_len), "held");
+        text_in(&packet, received.body_len)
+    }
+
+    pub(crate) fn keeper(&self) -> u32 {
+        let keepers = children_of(self.child.id());
+        let [keeper] = keepers[..] else { panic!("{keepers:?}") };
+        keeper
     }
 
     /// Kills the keeper of the process.
-    fn kill_keeper(&self) {
-        let keepers = children_of(self.child.id());
-        let [keeper] = keepers[..] else { panic!("{keepers:?}") };
-        kill_process(Pid::from_raw(keeper.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    pub(crate) fn kill_keeper(&self) {
+        let keeper = self.keeper();
+        signal(keeper, Signal::KILL);
         eventually("the keeper is dead", || is_in_state(keeper, 'Z'));
     }
 }
@@ -98,7 +117,7 @@ impl Drop for Holder {
 
 /// Waits for what the holder has, meanwhile lets it die in some way, and checks that nothing of it is left.
 fn inherits(url: &str, server: &Server, die: impl FnOnce(&Holder)) {
-    let holder = Holder::start(url);
+    let holder = Holder::start(hold, url);
     let manager = Manager::connect(url).unwrap();
     let (lock, permits) =
         (manager.named("lock").rlock().unwrap(), manager.named("permits").semaphore(0).unwrap());

@@ -4,6 +4,7 @@
 mod alike;
 mod deaths;
 mod faults;
+mod lines;
 mod server;
 
 use std::sync::atomic::{AtomicU64, Ordering};

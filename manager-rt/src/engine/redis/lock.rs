@@ -38,9 +38,13 @@ local function holder_of(head)
   call('HDEL', head, 'o')
   call('HSET', head, 'x', 1)
 end
--- Hands over a lock that nobody holds.
+-- Hands over a lock that nobody holds. The dead in its line may line up others, who are found here.
+local busy = {}
 local function hand_over(head)
+  if busy[head] then return end
+  busy[head] = true
   local waiter, wants = next_of(head)
+  busy[head] = nil
   if not waiter then return end
   local thread, lease, since, timed_out = wants:match('^(%d+):(%d+):(%d+):?(%d*)')
   local words = grant(head, waiter, thread, lease, timed_out == '1' and 1 or 0, now - tonumber(since))

@@ -1,0 +1,84 @@
+//! Lines in which some of the waiters have died, and objects that are gone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use manager_rt::{LockError, LockGuard, LockResult, Manager};
+use mp_sys::reexec::Handed;
+use mp_sys::testing::{eventually, kill};
+
+use crate::There;
+use crate::deaths::{Holder, PATIENCE, heard, tell};
+use crate::server::Server;
+
+/// Returns the guard, whether or not the last holder died.
+fn guard<'a>(taken: LockResult<LockGuard<'a>>) -> LockGuard<'a> {
+    match taken {
+        Ok(guard) | Err(LockError::OwnerDied(guard)) => guard,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// The main function of a process that dies while it holds a lock, and has two threads that were notified and wait for it.
+fn notify_and_hold(handed: Handed) -> i32 {
+    let manager = Manager::connect(&heard(&handed)).unwrap();
+    let lock = manager.named("lock").lock().unwrap();
+    let condition = manager.named("condition").condition().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| drop(condition.wait(lock.lock().unwrap())));
+        }
+        eventually("both wait", || condition.n_waiting() == Ok(2));
+        tell(handed.endpoint(), "held");
+        assert_eq!(heard(&handed), "notify");
+        let _held = lock.lock().unwrap();
+        assert_eq!(condition.notify(2), Ok(2));
+        tell(handed.endpoint(), "held");
+        heard(&handed);
+    });
+    0
+}
+
+/// With leases of an hour, only the keeper of the dead process can have freed the lock.
+#[test]
+fn a_lock_of_a_dead_process_whose_waiters_were_notified_has_one_holder() {
+    let server = Server::start(&[]);
+    let url = There::new(&server).leased("3600s");
+    let holder = Holder::start(notify_and_hold, &url);
+    let manager = Manager::connect(&url).unwrap();
+    let condition = manager.named("condition").condition().unwrap();
+    let (inside, together, lost) = (AtomicU32::new(0), AtomicU32::new(0), Arc::new(AtomicU32::new(0)));
+    let hold = |held: LockGuard<'_>| {
+        let lost = Arc::clone(&lost);
+        held.on_lost(move || {
+            lost.fetch_add(1, Ordering::SeqCst);
+        });
+        together.fetch_add(inside.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+        // Another holder has time to come in.
+        condition.n_waiting().unwrap();
+        inside.fetch_sub(1, Ordering::SeqCst);
+    };
+    let notified = || {
+        let manager = Manager::connect(&url).unwrap();
+        let lock = manager.named("lock").lock().unwrap();
+        let condition = manager.named("condition").condition().unwrap();
+        hold(guard(condition.wait(lock.lock().unwrap())));
+    };
+    let next = || {
+        let manager = Manager::connect(&url).unwrap();
+        let lock = manager.named("lock").lock().unwrap();
+        hold(guard(lock.lock_timeout(PATIENCE)));
+    };
+    std::thread::scope(|scope| {
+        let mut waiters = vec![scope.spawn(notified), scope.spawn(notified)];
+        eventually("all wait", || condition.n_waiting() == Ok(4));
+        holder.ask("notify");
+        waiters.push(scope.spawn(next));
+        eventually("the next one waits", || manager.info().unwrap().waiters == 5);
+        kill(&holder.child);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    });
+    let counts = (together.into_inner(), lost.load(Ordering::SeqCst));
+    assert_eq!(counts, (0, 0), "holders beside others, and locks that were not held any more");
+    assert!(manager.named("lock").lock().unwrap().try_lock().is_ok());
+}
