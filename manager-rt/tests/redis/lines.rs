@@ -82,3 +82,31 @@ fn a_lock_of_a_dead_process_whose_waiters_were_notified_has_one_holder() {
     assert_eq!(counts, (0, 0), "holders beside others, and locks that were not held any more");
     assert!(manager.named("lock").lock().unwrap().try_lock().is_ok());
 }
+
+#[test]
+fn a_notified_waiter_gets_its_lock_although_the_condition_is_gone() {
+    let server = Server::start(&[]);
+    let there = There::new(&server);
+    let manager = there.connect();
+    let lock = manager.named("lock").lock().unwrap();
+    let condition = manager.named("condition").condition().unwrap();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let manager = there.connect();
+            let lock = manager.named("lock").lock().unwrap();
+            let condition = manager.named("condition").condition().unwrap();
+            condition.wait(lock.lock().unwrap()).map(drop).map_err(|error| error.to_string())
+        });
+        eventually("it waits", || condition.n_waiting() == Ok(1));
+        let held = lock.lock().unwrap();
+        assert_eq!(condition.notify(1), Ok(1));
+        manager.remove("condition").unwrap();
+        // So it asks for its lock over another connection.
+        server.cli(&["client", "kill", "type", "normal"]);
+        let waits = || server.cli(&["info", "clients"]).contains("blocked_clients:1");
+        eventually("it waits again", || waits() || waiter.is_finished());
+        drop(held);
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+    });
+    assert!(lock.try_lock().is_ok(), "no ghost has it");
+}

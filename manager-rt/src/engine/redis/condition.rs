@@ -4,13 +4,11 @@
 use super::command::{Command, Keys};
 use super::line::{LINES, note, with_lines};
 use super::lock::LOCKS;
-use super::script::scripts;
+use super::script::{CHECKED, scripts};
 use crate::proto::{ConditionOp, Kind, ObjectId};
 
-scripts! {
-    /// Releases the lock, whose keys follow. The arguments after the kind are the call, the thread, the lock, its token, and the
-    /// condition, or nothing if its session has used it before.
-    WAIT [LINES, LOCKS] = r"
+/// What a call has to find that asks again. It may have its lock, or be in the line of it, although the condition is gone.
+const AGAIN: &str = r"
 local me, thread, lock, token = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local session, LOCK = session_of(me), KEYS[6]
 if not end_of(session) then return {-22} end
@@ -28,6 +26,13 @@ if call('HEXISTS', WAITS, me) == 1 then
   if not holder then serve_lock(LOCK) end
   return {17, digits(till and till - now or 1000000)}
 end
+";
+
+scripts! {
+    @ "";
+    /// Releases the lock, whose keys follow. The arguments after the kind are the call, the thread, the lock, its token, and the
+    /// condition, or nothing if its session has used it before.
+    WAIT [LINES, LOCKS, AGAIN, CHECKED] = r"
 local found = call('HMGET', LOCK, 't', 'r')
 if not holder or session_of(holder) ~= session or found[1] ~= token then return {-23} end
 if ARGV[6] ~= '' then note(session, ARGV[6]) end
@@ -44,6 +49,9 @@ if call('LREM', HEAD .. ':q', 1, ARGV[2]) == 1 then
   if wants then line_up(HEAD, ARGV[2], wants, 1) end
 end
 return {0}";
+}
+
+scripts! {
     NOTIFY [LINES, LOCKS] = "freeing() return {2, notify(HEAD, tonumber(ARGV[2]))}";
     WAITING = "return {2, call('LLEN', HEAD .. ':q')}";
 }
