@@ -143,11 +143,13 @@ impl Waiting<'_> {
         let Ok(mut connection) = self.link.connection() else { return Ok(Heard::Broken) };
         let mut pop = redis::cmd("BLPOP");
         pop.arg(self.keys.of(&format!("w:{}", self.call))).arg(POP_SECS);
+        // The other side of a connection may have died without a word.
+        let dead = Deadline::after(Duration::from_secs(POP_SECS.into()).saturating_add(ANSWER_TIME_MAX));
         if connection.send(&pop.get_packed_command()).is_err() {
             return Ok(Heard::Broken);
         }
         loop {
-            let due = if until.has_left { until.again } else { until.again.min(until.deadline) };
+            let due = if until.has_left { until.again } else { until.again.min(until.deadline).min(dead) };
             if !readable_later(&[connection.as_fd()], due)?.is_empty() {
                 return self.heard(connection);
             }
@@ -164,6 +166,9 @@ impl Waiting<'_> {
                 }
                 (until.has_left, until.again) = (true, Deadline::after(ANSWER_TIME_MAX));
                 continue;
+            }
+            if dead.has_passed() {
+                return Ok(Heard::Broken);
             }
             match self.ask_surely(true, until.mark)? {
                 Outcome::Parked { again, .. } => until.again = Deadline::after(again),
