@@ -12,7 +12,7 @@ use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
 use mp_sys::testing::leaks::children_of;
 use mp_sys::testing::{eventually, is_in_state, kill, spawn_beside_threads, succeeded};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpgid, kill_process};
 
 use crate::There;
 use crate::server::Server;
@@ -145,6 +145,21 @@ fn inherits(url: &str, server: &Server, die: impl FnOnce(&Holder)) {
 fn what_a_killed_process_held_passes_on_at_once() {
     let server = Server::start(&[]);
     inherits(&There::new(&server).leased("3600s"), &server, |_| {});
+}
+
+/// So Ctrl-Z, which stops all processes of a group, stops no keeper.
+#[test]
+fn a_keeper_has_a_process_group_of_its_own() {
+    let server = Server::start(&[]);
+    let holder = Holder::start(hold, &There::new(&server).url());
+    let keeper = holder.keeper();
+    eventually("it has left the group", || group_of(keeper) == keeper);
+    assert_ne!(group_of(holder.child.id()), keeper);
+}
+
+fn group_of(process: u32) -> u32 {
+    let group = getpgid(Pid::from_raw(process.try_into().unwrap())).unwrap();
+    group.as_raw_pid().try_into().unwrap()
 }
 
 #[test]

@@ -22,6 +22,7 @@ use mp_sys::signals::ignore_shutdown;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
 use redis::Value as Item;
 use rustix::io::Errno;
+use rustix::process::setpgid;
 use serde::{Deserialize, Serialize};
 
 use super::command::Keys;
@@ -159,6 +160,9 @@ fn not_started(error: &StartError) -> OsError {
 fn keep(handed: Handed) -> i32 {
     // Ctrl-C and service managers signal every process of a program. The keeper outlives its owner, if only for a moment.
     ignore_shutdown();
+    // Ctrl-Z stops every process of the group. The owner keeps its locks then, and stays in the group.
+    let grouped = setpgid(None, None);
+    tracing::trace!(?grouped, "the keeper has a process group of its own");
     let Some((order, end)) = order_of(&handed) else { return 1 };
     let Ok(url) = RedisUrl::parse(&order.url).map(|(url, _)| url) else { return 1 };
     let Some(info) = url.with_password(order.key.as_bytes()) else { return 1 };
