@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use manager_rt::{LockError, LockGuard, LockResult, Manager};
 use mp_sys::reexec::Handed;
 use mp_sys::testing::{eventually, kill};
+use rustix::process::Signal;
 
 use crate::There;
-use crate::deaths::{Holder, PATIENCE, heard, tell};
+use crate::deaths::{Holder, PATIENCE, heard, signal, tell};
 use crate::server::Server;
 
 /// Returns the guard, whether or not the last holder died.
@@ -109,4 +110,45 @@ fn a_notified_waiter_gets_its_lock_although_the_condition_is_gone() {
         assert_eq!(waiter.join().unwrap(), Ok(()));
     });
     assert!(lock.try_lock().is_ok(), "no ghost has it");
+}
+
+/// The main function of a process that waits for a lock, and sends its token.
+fn wait_for_lock(handed: Handed) -> i32 {
+    let manager = Manager::connect(&heard(&handed)).unwrap();
+    tell(handed.endpoint(), "held");
+    while heard(&handed) == "lock" {
+        let lock = manager.named("lock").lock().unwrap();
+        let held = guard(lock.lock_timeout(PATIENCE));
+        tell(handed.endpoint(), &held.token().to_string());
+    }
+    0
+}
+
+/// Returns how many sessions have not ended.
+fn sessions(server: &Server, there: &There<'_>) -> String {
+    let now = server.cli(&["time"]);
+    let micros: String = now.lines().map(|part| format!("{part:0>6}")).collect();
+    server.cli(&["zcount", &format!("{{{}}}:sessions", there.namespace()), &micros, "+inf"])
+}
+
+/// A process may sleep between a grant and the moment at which it reads it, longer than its lease.
+#[test]
+fn nobody_gets_a_lock_that_was_lost_before_the_call_returned() {
+    let server = Server::start(&[]);
+    let there = There::new(&server);
+    let manager = Manager::connect(&there.leased("3600s")).unwrap();
+    let lock = manager.named("lock").lock().unwrap();
+    let held = lock.lock().unwrap();
+    let waiter = Holder::start(wait_for_lock, &there.leased("3s"));
+    waiter.tell("lock");
+    eventually("it waits", || manager.info().unwrap().waiters == 1);
+    let processes = [waiter.child.id(), waiter.keeper()];
+    processes.iter().for_each(|process| signal(*process, Signal::STOP));
+    drop(held);
+    eventually("its session has ended", || sessions(&server, &there) == "1");
+    let next = guard(lock.lock_timeout(PATIENCE));
+    let token = next.token();
+    drop(next);
+    processes.iter().for_each(|process| signal(*process, Signal::CONT));
+    assert!(waiter.says().parse::<u64>().unwrap() > token);
 }

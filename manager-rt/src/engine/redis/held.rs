@@ -86,6 +86,15 @@ impl Redis {
                 Outcome::Parked { .. } => return Err(CallError::Protocol),
             };
             session.uses(call.object);
+            let is_grant = matches!(answer, Ok(Reply::Granted { .. } | Reply::GrantedLease { .. }));
+            // This process may have slept since the grant, longer than the session had left.
+            if is_grant && !self.sessions.is_current(&session) {
+                self.sessions.lose(session.serial);
+                if matches!(call.op, Op::Condition(_)) {
+                    return Ok(Err(Fault::NotOwned));
+                }
+                continue;
+            }
             if let Ok(Reply::GrantedLease { waited, .. }) = &mut answer {
                 // The clock of Redis may have been set meanwhile.
                 *waited = (*waited).min(boot_nanos().saturating_sub(asked));

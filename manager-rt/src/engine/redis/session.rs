@@ -77,6 +77,11 @@ impl Sessions {
         lock(&self.state.existing()?.current).session.clone()
     }
 
+    /// Returns `true` if a session surely lives, and was not given up.
+    pub(super) fn is_current(&self, session: &Session) -> bool {
+        session.end.is_ahead() && self.existing().is_some_and(|current| current.serial == session.serial)
+    }
+
     /// Finds out whether the session is lost, and runs what the holders of locks asked for then.
     pub(super) fn check(&self) {
         if let Some(session) = self.existing().filter(|session| !session.end.is_ahead()) {
