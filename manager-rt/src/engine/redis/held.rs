@@ -154,7 +154,8 @@ impl Redis {
     /// Gives up a session after a call of it that may have changed something without this process's knowledge: otherwise
     /// something could stay held that nobody knows of.
     fn unsure(&self, session: &Session, error: CallError) {
-        if error == CallError::OutcomeUnknown {
+        // A fault changed nothing, and what was not sent neither.
+        if !matches!(error, CallError::Fault(_) | CallError::ServerGone) {
             self.sessions.lose(session.serial);
         }
     }

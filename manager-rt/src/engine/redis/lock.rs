@@ -47,7 +47,7 @@ local function hand_over(head)
   busy[head] = nil
   if not waiter then return end
   local thread, lease, since, timed_out = wants:match('^(%d+):(%d+):(%d+):?(%d*)')
-  local words = grant(head, waiter, thread, lease, timed_out == '1' and 1 or 0, now - tonumber(since))
+  local words = grant(head, waiter, thread, lease, timed_out == '1' and 1 or 0, math.max(0, now - tonumber(since)))
   for at, word in ipairs(words) do words[at] = tostring(word) end
   answer(waiter, table.concat(words, ' '))
 end
