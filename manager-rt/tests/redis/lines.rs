@@ -152,3 +152,52 @@ fn nobody_gets_a_lock_that_was_lost_before_the_call_returned() {
     processes.iter().for_each(|process| signal(*process, Signal::CONT));
     assert!(waiter.says().parse::<u64>().unwrap() > token);
 }
+
+/// More than one script frees at once.
+const LOCKS: usize = 200;
+
+/// The main function of a process that takes many locks.
+fn hold_many(handed: Handed) -> i32 {
+    let manager = Manager::connect(&heard(&handed)).unwrap();
+    let locks: Vec<_> = (0..LOCKS).map(|_| manager.lock().unwrap()).collect();
+    let held: Vec<_> = locks.iter().map(|lock| lock.lock().unwrap()).collect();
+    tell(handed.endpoint(), "held");
+    heard(&handed);
+    drop(held);
+    0
+}
+
+/// Whoever frees them may be interrupted, so others must find the session until nothing of it is left.
+#[test]
+fn a_session_is_known_until_all_that_it_held_is_free() {
+    const UNKNOWN: &str = r"
+        local left = redis.call('KEYS', ARGV[1])
+        for _, key in ipairs(left) do
+            if not redis.call('ZSCORE', KEYS[1], key:sub(-16)) then return 'unknown' end
+        end
+        return #left";
+    let server = Server::start(&[]);
+    let there = There::new(&server);
+    let [sessions, sets] = ["sessions", "s:*"].map(|what| format!("{{{}}}:{what}", there.namespace()));
+    let left = |times| server.cli(&["-r", times, "eval", UNKNOWN, "1", &sessions, &sets]);
+    let holder = Holder::start(hold_many, &there.leased("3600s"));
+    assert_eq!(left("1"), "1");
+    std::thread::scope(|scope| {
+        // It looks between any two scripts that free something.
+        let all_free = || {
+            let said = left("10000");
+            let is_free = (said.lines().last() == Some("0")).then_some(true);
+            if said.contains("unknown") { Some(false) } else { is_free }
+        };
+        let looks = scope.spawn(move || (0..100).find_map(|_| all_free()));
+        let count = || {
+            let said = server.cli(&["info", "commandstats"]);
+            let (_, count) = said.split_once("cmdstat_eval:calls=").unwrap();
+            count.split(',').next().unwrap().parse::<u64>().unwrap()
+        };
+        eventually("it looks", || count() > 100);
+        kill(&holder.child);
+        assert_eq!(looks.join().unwrap(), Some(true), "a session was unknown before all was free");
+    });
+    assert_eq!(server.cli(&["zcard", &sessions]), "0");
+}

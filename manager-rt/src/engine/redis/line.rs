@@ -94,17 +94,18 @@ return out",
     ])
 });
 
-/// Ends a session, and frees what it held of some objects. Returns how many objects are left.
+/// Ends a session, and frees what it held of some objects. Returns how many objects are left. Until that is none, the session
+/// is known as one that has ended, so that another keeper goes on if this one cannot.
 static END: Script = Script::new(|| {
     let end = r"
 freeing()
 local session = ARGV[1]
 if ARGV[2] == 'lost' and end_of(session) then return {0} end
-call('ZREM', SESSIONS, session)
+call('ZADD', SESSIONS, 0, session)
 local objects = TAG .. 's:' .. session
 for _ = 1, 64 do
   local object = call('SPOP', objects)
-  if not object then return {0} end
+  if not object then break end
   local head = TAG .. 'o:' .. object
   for _, waiter in ipairs(call('LRANGE', head .. ':q', 0, -1)) do
     if session_of(waiter) == session then
@@ -117,7 +118,9 @@ for _ = 1, 64 do
   local kind = call('HGET', head, 'k')
   if kind and SERVE[kind] then SERVE[kind](head) end
 end
-return {call('SCARD', objects)}";
+local left = call('SCARD', objects)
+if left == 0 then call('ZREM', SESSIONS, session) end
+return {left}";
     compile(&[&[LINES], SERVES, &[end]].concat())
 });
 
