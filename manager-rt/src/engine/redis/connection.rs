@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::{above_standard, stream_socket};
 use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, Parser, RedisError, Value as Item};
 use rustix::io::{Errno, retry_on_intr};
@@ -140,11 +141,34 @@ impl AsFd for Connection {
     }
 }
 
+/// Repeats a call that a signal may interrupt: with a timeout, the kernel does not restart it. The timeout begins anew at the
+/// first signal, and not at later ones, so that it passes under a timer.
+fn uninterrupted<T>(
+    time: impl Fn() -> io::Result<Option<Duration>>,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    let mut deadline = None;
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                let end = match deadline {
+                    Some(end) => end,
+                    None => *deadline.insert(time()?.map_or(Deadline::NEVER, Deadline::after)),
+                };
+                if end.has_passed() {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 impl Read for Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(into),
-            Self::Unix(stream) => stream.read(into),
+            Self::Tcp(stream) => uninterrupted(|| stream.read_timeout(), || (&*stream).read(into)),
+            Self::Unix(stream) => uninterrupted(|| stream.read_timeout(), || (&*stream).read(into)),
         }
     }
 }
@@ -152,8 +176,8 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => uninterrupted(|| stream.write_timeout(), || (&*stream).write(bytes)),
+            Self::Unix(stream) => uninterrupted(|| stream.write_timeout(), || (&*stream).write(bytes)),
         }
     }
 
@@ -172,7 +196,7 @@ impl std::fmt::Debug for Connection {
 mod tests {
     use std::net::TcpListener;
 
-    use mp_sys::testing::eventually;
+    use mp_sys::testing::{eventually, interrupts, spawn_beside_threads, succeeded, tick};
     use redis::IntoConnectionInfo;
 
     use super::*;
@@ -190,5 +214,26 @@ mod tests {
             drop(other);
             eventually("it is not ready", || !connection.is_ready());
         }
+    }
+
+    #[test]
+    fn a_signal_ends_no_wait_for_an_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let info = url.into_connection_info().unwrap();
+        let child = spawn_beside_threads(|| {
+            let mut connection = Connection::open(&info, Duration::from_secs(60)).unwrap();
+            let (mut other, _) = listener.accept().unwrap();
+            tick(Duration::from_millis(1), true);
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    let before = interrupts();
+                    eventually("many signals have arrived", || interrupts() > before + 50);
+                    other.write_all(b"+OK\r\n").unwrap();
+                });
+                assert_eq!(connection.receive().unwrap(), Item::Okay);
+            });
+        });
+        succeeded(&child);
     }
 }
