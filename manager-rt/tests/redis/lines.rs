@@ -131,6 +131,28 @@ fn sessions(server: &Server, there: &There<'_>) -> String {
     server.cli(&["zcount", &format!("{{{}}}:sessions", there.namespace()), &micros, "+inf"])
 }
 
+/// The holder has a lease of an hour, so the waiter does not look at the lock by itself.
+#[test]
+fn a_waiter_whose_session_has_ended_learns_of_it_when_it_would_be_next() {
+    let server = Server::start(&[]);
+    let there = There::new(&server);
+    let manager = Manager::connect(&there.leased("3600s")).unwrap();
+    let lock = manager.named("lock").lock().unwrap();
+    let held = lock.lock().unwrap();
+    let waiter = Holder::start(wait_for_lock, &there.leased("1s"));
+    waiter.tell("lock");
+    eventually("it waits", || manager.info().unwrap().waiters == 1);
+    waiter.kill_keeper();
+    eventually("its session has ended", || sessions(&server, &there) == "1");
+    let token = held.token();
+    // Otherwise it begins to wait again at once.
+    signal(waiter.child.id(), Signal::STOP);
+    drop(held);
+    assert!(server.cli(&["info", "clients"]).contains("blocked_clients:0"));
+    signal(waiter.child.id(), Signal::CONT);
+    assert!(waiter.says().parse::<u64>().unwrap() > token);
+}
+
 /// A process may sleep between a grant and the moment at which it reads it, longer than its lease.
 #[test]
 fn nobody_gets_a_lock_that_was_lost_before_the_call_returned() {

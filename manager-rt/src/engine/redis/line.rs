@@ -53,6 +53,8 @@ local function next_of(head)
     if not waiter then return nil end
     local wants = wants_of(waiter)
     if wants and end_of(session_of(waiter)) then return waiter, wants end
+    -- Its process may live, and begin another session.
+    if wants then answer(waiter, '-22') end
     for _, gone in ipairs(GONE) do gone(wants or '') end
   end
 end
