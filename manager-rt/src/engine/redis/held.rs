@@ -135,7 +135,7 @@ impl Redis {
             Some(command) => {
                 let outcome = surely(|| {
                     let outcome = self.link.script(&command).and_then(outcome_of);
-                    is_again |= outcome.is_err();
+                    is_again |= outcome == Err(CallError::OutcomeUnknown);
                     outcome
                 });
                 match outcome.inspect_err(|error| self.unsure(&session, *error))? {
