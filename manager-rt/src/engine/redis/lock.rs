@@ -107,7 +107,12 @@ if holder == me then
   return granted(HEAD, 0)
 end
 if holder and whose == thread and session_of(holder) == session then
-  if KIND == '7' then return granted(HEAD, 0) end
+  if KIND == '7' then
+    local again = granted(HEAD, 0)
+    -- The first level of the lock has learned how it came to it.
+    again[3], again[4] = 0, 0
+    return again
+  end
   return {waits == '0' and -20 or -21}
 end
 if not holder and call('EXISTS', HEAD .. ':q') == 1 then
