@@ -34,6 +34,11 @@ use crate::backend::CallError;
 
 /// A session is renewed when this part of its lease is over.
 const RENEWALS_PER_LEASE: u32 = 3;
+/// The part of a lease in which Redis has to answer a renewal, or the keeper tries another connection. Later, before the next
+/// renewal, it frees what other sessions held for the same time at most.
+const ANSWERS_PER_LEASE: u32 = 6;
+/// The shortest time for an answer, since any machine may be busy.
+const ANSWER_TIME_MIN: Duration = Duration::from_secs(1);
 /// The part of a lease by which clocks may differ at its end.
 const MARGIN_SHARE: u32 = 20;
 /// How long the keeper waits after a failure before it tries again.
@@ -167,30 +172,33 @@ fn keep(handed: Handed) -> i32 {
     let Ok(url) = RedisUrl::parse(&order.url).map(|(url, _)| url) else { return 1 };
     let Some(info) = url.with_password(order.key.as_bytes()) else { return 1 };
     let (endpoint, parent) = handed.into_parts();
+    let patient = Link::new(info.clone(), order.connect_time.min(ANSWER_TIME_MAX));
+    let answer_time = part_of(url.lease(), ANSWERS_PER_LEASE).clamp(ANSWER_TIME_MIN, ANSWER_TIME_MAX);
     let session = Kept {
-        // The keeper must not wait for long for anything but its owner's end.
-        link: Link::new(info, order.connect_time.min(ANSWER_TIME_MAX)),
+        // A connection may have died without a word, and the lease goes on.
+        link: Link::new(info, order.connect_time).within(answer_time),
         keys: Keys::new(url.namespace()),
         lease: url.lease(),
         session: order.session,
     };
     loop {
-        let pause = match session.renew(&end) {
-            Ok(true) => part_of(session.lease, RENEWALS_PER_LEASE),
+        let due = Deadline::after(part_of(session.lease, RENEWALS_PER_LEASE));
+        let next = match session.renew(&end) {
+            Ok(true) => due,
             Ok(false) => break,
             Err(error) => {
                 tracing::debug!(%error, "a session was not renewed");
-                PAUSE
+                Deadline::after(PAUSE)
             }
         };
         // The owner sends nothing, so the socket is readable once the owner dismisses the keeper.
-        match readable_later(&[endpoint.as_fd(), parent.as_fd()], Deadline::after(pause)) {
+        match readable_later(&[endpoint.as_fd(), parent.as_fd()], next) {
             Ok(ready) if ready.is_empty() => {}
             _ => break,
         }
     }
     end.set(0);
-    session.end();
+    Kept { link: patient, ..session }.end();
     0
 }
 
@@ -226,19 +234,23 @@ impl Kept {
             return Ok(false);
         }
         end.set(end_of(asked, self.lease));
+        let until = Deadline::after(part_of(self.lease, ANSWERS_PER_LEASE));
         for other in items {
             if let Item::BulkString(other) = other
                 && let Ok(other) = std::str::from_utf8(&other)
             {
-                self.free(other, true)?;
+                self.free(other, true, until)?;
             }
         }
         Ok(true)
     }
 
-    /// Frees what a session held.
-    fn free(&self, session: &str, only_if_lost: bool) -> Result<(), CallError> {
+    /// Frees what a session held. Goes on until then; another renewal frees the rest.
+    fn free(&self, session: &str, only_if_lost: bool, until: Deadline) -> Result<(), CallError> {
         loop {
+            if until.has_passed() {
+                return Ok(());
+            }
             match self.link.script(&line::end(&self.keys, session, only_if_lost))? {
                 Item::Array(left) if left != [Item::Int(0)] => {}
                 _ => return Ok(()),
@@ -249,7 +261,7 @@ impl Kept {
     /// Ends the session. If Redis cannot be reached for some time, the lease ends it.
     fn end(&self) {
         let deadline = Deadline::after(self.lease.min(ANSWER_TIME_MAX));
-        while let Err(error) = self.free(&self.session, false) {
+        while let Err(error) = self.free(&self.session, false, Deadline::NEVER) {
             tracing::debug!(%error, "a session was not ended");
             if deadline.has_passed() || readable_later(&[], Deadline::after(PAUSE)).is_err() {
                 return;

@@ -27,12 +27,18 @@ pub(super) const OPERATIONS_AT_ONCE_MAX: usize = 128;
 pub(super) struct Link {
     info: ConnectionInfo,
     connect_time: Duration,
+    answer_time: Duration,
     idle: Generations<Mutex<Vec<Connection>>>,
 }
 
 impl Link {
     pub(super) const fn new(info: ConnectionInfo, connect_time: Duration) -> Self {
-        Self { info, connect_time, idle: Generations::new() }
+        Self { info, connect_time, answer_time: ANSWER_TIME_MAX, idle: Generations::new() }
+    }
+
+    /// Waits so long for each answer, and for each step of a new connection.
+    pub(super) fn within(self, time: Duration) -> Self {
+        Self { connect_time: self.connect_time.min(time), answer_time: time, ..self }
     }
 
     /// Opens a connection.
@@ -41,7 +47,7 @@ impl Link {
     /// What Redis or the system says.
     pub(super) fn open(&self) -> Result<Connection, RedisError> {
         let connection = Connection::open(&self.info, self.connect_time)?;
-        connection.answers_within(ANSWER_TIME_MAX)?;
+        connection.answers_within(self.answer_time)?;
         Ok(connection)
     }
 
