@@ -5,8 +5,10 @@
 
 use std::collections::HashSet;
 
-use syn::{Item, Visibility};
+use syn::Item;
 
+use crate::tidy::imports::is_public;
+use crate::tidy::rows::words;
 use crate::tidy::{Finding, RustFile, TextFile};
 
 /// The pages with rows for the errors of the files in a folder. The first folder that fits counts.
@@ -68,19 +70,13 @@ fn missing(path: &str, described: &[(&syn::Ident, String)], pages: &[&TextFile])
         .collect()
 }
 
-fn is_public(visibility: &Visibility) -> bool {
-    matches!(visibility, Visibility::Public(_))
-}
-
 fn is_error(name: &str) -> bool {
     name.ends_with("Error") || name == "Fault"
 }
 
 /// Returns all names in backticks in the rows of a page's tables.
 fn names_in_rows(text: &str) -> impl Iterator<Item = &str> {
-    let rows = text.lines().filter(|line| line.starts_with('|'));
-    let code = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
-    code.flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'))
+    text.lines().filter(|line| line.starts_with('|')).flat_map(words)
 }
 
 #[cfg(test)]
