@@ -36,7 +36,7 @@ local function known()
   return {11, found, 0}
 end
 local function make()
-  call('HSET', prefix .. id, 'k', kind, 'p', print, 'm', name)
+  call('HSET', prefix .. id, 'k', kind, 'p', print)
   call('SADD', OBJECTS, id)
   if name ~= '' then
     call('HSET', NAMES, name, id)

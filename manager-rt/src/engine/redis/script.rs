@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 
 /// What all scripts begin with. `KEYS` are the head of the object, its data, and the order of its entries.
 ///
-/// The head is a hash: `k` is the number of the kind, `p` the fingerprint of the type, `m` the name, `v` the number of changes, `n` the last place of an entry.
+/// The head is a hash: `k` is the number of the kind, `p` the fingerprint of the type, `v` the number of changes, `n` the last place of
+/// an entry.
 const PRELUDE: &str = r"
 local call = redis.call
 local HEAD, DATA, ORDER = KEYS[1], KEYS[2], KEYS[3]
