@@ -112,8 +112,7 @@ impl Redis {
                     _ => {}
                 }
             }
-            let noted = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
-            self.sessions.grants().note(change, noted, session.serial);
+            self.note(change, &answer, &session);
             return Ok(answer);
         }
         self.check_open()?;
@@ -146,9 +145,14 @@ impl Redis {
                 }
             }
         };
+        self.note(change, &answer, &session);
+        Ok(answer)
+    }
+
+    /// Notes what the answer to a call of a session changes in what this process holds.
+    fn note(&self, change: Change, answer: &Answer<Payload>, session: &Session) {
         let noted = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
         self.sessions.grants().note(change, noted, session.serial);
-        Ok(answer)
     }
 
     /// Gives up a session after a call of it that may have changed something without this process's knowledge: otherwise

@@ -27,6 +27,13 @@ pub(super) struct Terms {
     pub(super) order: Order,
 }
 
+impl Terms {
+    /// Returns what the keeper of a session receives.
+    fn order_of(&self, session: &str) -> Order {
+        Order { session: session.to_owned(), ..self.order.clone() }
+    }
+}
+
 /// The sessions of one client, one after another. A forked child has its own.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
@@ -148,8 +155,7 @@ impl Session {
         let asked = boot_nanos();
         link.script(&line::begin(keys, &name, terms.lease.as_micros()))?;
         end.set(end_of(asked, terms.lease));
-        let keeper =
-            Mutex::new(Keeper::start(&Order { session: name.clone(), ..terms.order.clone() }, &end)?);
+        let keeper = Mutex::new(Keeper::start(&terms.order_of(&name), &end)?);
         let (used, depths) = (Mutex::default(), Mutex::default());
         Ok(Self { name, serial, end, keeper, used, depths })
     }
@@ -158,8 +164,7 @@ impl Session {
     fn keep(&self, terms: &Terms) -> Result<(), CallError> {
         let mut keeper = lock(&self.keeper);
         if keeper.has_ended() {
-            let order = Order { session: self.name.clone(), ..terms.order.clone() };
-            *keeper = Keeper::start(&order, &self.end)?;
+            *keeper = Keeper::start(&terms.order_of(&self.name), &self.end)?;
         }
         Ok(())
     }
