@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`link`], [`connection`] | the connections of a process |
-//! | [`session`], [`keeper`] | what a process holds, and until when |
+//! | [`session`], [`keeper`], [`run`] | what a process holds, and until when |
 //! | [`held`], [`wait`], [`mod@line`] | calls that take something or wait |
 //! | [`script`], [`page`], [`numbers`] | scripts, and what they share |
 //! | [`stored`], [`answer`], [`command`] | values, answers and calls in the form of Redis |
@@ -25,6 +25,7 @@ mod namespace;
 mod numbers;
 mod objects;
 mod page;
+mod run;
 mod script;
 mod semaphore;
 mod session;
@@ -130,8 +131,13 @@ impl Redis {
         ask.arg(&objects::EPOCH.text).arg(1).arg(keys.of("epoch")).arg(format!("{fresh:032x}"));
         let asked = connection.ask(&ask);
         let epoch = epoch_of(&asked.map_err(|error| not_connected(&error))?).ok_or(Unreachable::Protocol)?;
-        let order =
-            Order { url: url.to_string(), key: password.clone(), session: String::new(), connect_time: time };
+        let order = Order {
+            url: url.to_string(),
+            key: password.clone(),
+            session: String::new(),
+            run: None,
+            connect_time: time,
+        };
         let (terms, sessions) = (Terms { lease: url.lease(), order }, Sessions::default());
         let (address, is_closed) = (address.clone(), AtomicBool::new(false));
         Ok(Self { address, keys, epoch, link, sessions, terms, is_closed })
@@ -218,7 +224,7 @@ impl Backend for Redis {
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
         self.check_open()?;
-        self.sessions.check();
+        self.sessions.check(&self.link);
         if let Some(outcome) = self.call_of_session(&call) {
             return outcome?.map_err(|fault| self.explain(fault));
         }
@@ -270,7 +276,7 @@ impl Backend for Redis {
     fn detach(&self, _object: ObjectId) {}
 
     fn validity(&self, object: ObjectId, token: u64) -> Validity {
-        self.sessions.check();
+        self.sessions.check(&self.link);
         self.sessions.grants().validity(object, token)
     }
 

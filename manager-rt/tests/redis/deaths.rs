@@ -178,26 +178,6 @@ fn what_a_process_held_whose_keeper_dies_too_passes_on_with_the_lease() {
 }
 
 #[test]
-fn a_redis_that_is_restarted_in_time_keeps_who_holds_what() {
-    let mut server = Server::start(&["--appendfsync", "always"]);
-    let there = There::new(&server);
-    let (url, namespace) = (there.leased("3600s"), there.namespace());
-    let (one, other) = (Manager::connect(&url).unwrap(), Manager::connect(&url).unwrap());
-    let (lock, same) = (one.named("lock").lock().unwrap(), other.named("lock").lock().unwrap());
-    let held = lock.lock().unwrap();
-    std::thread::scope(|scope| {
-        // Its connection is lost while it waits.
-        let next = scope.spawn(|| drop(same.lock_timeout(PATIENCE).unwrap()));
-        eventually("it waits", || server.cli(&["hlen", &format!("{{{namespace}}}:waits")]) == "1");
-        server.restart();
-        assert!(held.is_valid());
-        assert!(matches!(one.named("lock").lock().unwrap().try_lock(), Err(LockError::WouldBlock)));
-        drop(held);
-        next.join().unwrap();
-    });
-}
-
-#[test]
 fn a_redis_that_lost_everything_takes_the_locks_along() {
     let mut server = Server::start(&["--appendonly", "no"]);
     let manager = Manager::connect(&There::new(&server).leased("1s")).unwrap();

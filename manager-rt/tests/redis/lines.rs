@@ -13,7 +13,7 @@ use crate::deaths::{Holder, PATIENCE, heard, signal, tell};
 use crate::server::Server;
 
 /// Returns the guard, whether or not the last holder died.
-fn guard<'a>(taken: LockResult<LockGuard<'a>>) -> LockGuard<'a> {
+pub(crate) fn guard<'a>(taken: LockResult<LockGuard<'a>>) -> LockGuard<'a> {
     match taken {
         Ok(guard) | Err(LockError::OwnerDied(guard)) => guard,
         Err(error) => panic!("{error:?}"),

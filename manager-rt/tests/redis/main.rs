@@ -5,6 +5,7 @@ mod alike;
 mod deaths;
 mod faults;
 mod lines;
+mod restarts;
 mod server;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -88,7 +88,7 @@ impl Redis {
             session.uses(call.object);
             let is_grant = matches!(answer, Ok(Reply::Granted { .. } | Reply::GrantedLease { .. }));
             // This process may have slept since the grant, longer than the session had left.
-            if is_grant && !self.sessions.is_current(&session) {
+            if is_grant && !self.sessions.is_current(&session, &self.link) {
                 self.sessions.lose(session.serial);
                 if matches!(call.op, Op::Condition(_)) {
                     return Ok(Err(Fault::NotOwned));

@@ -5,7 +5,8 @@
 //! keeper frees at once what the owner held. If both die, as with their host, the lease ends.
 //!
 //! The owner reads in shared memory until when the session surely lives: a lease after the last renewal was sent, less a
-//! margin for clocks that run at different speeds. So it knows that it has lost its locks even if Redis cannot be reached.
+//! margin for clocks that run at different speeds. So it knows that it has lost its locks even if Redis cannot be reached. The keeper
+//! ends the session as well if Redis was restarted, since its data may be older.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::command::Keys;
 use super::line;
 use super::link::{ANSWER_TIME_MAX, Link};
+use super::run::Run;
 use crate::OsError;
 use crate::address::RedisUrl;
 use crate::backend::CallError;
@@ -58,6 +60,8 @@ pub(super) struct Order {
     #[serde(with = "crate::key")]
     pub(super) key: Key,
     pub(super) session: String,
+    /// The run of Redis in which the session began.
+    pub(super) run: Option<Run>,
     pub(super) connect_time: Duration,
 }
 
@@ -176,7 +180,7 @@ fn keep(handed: Handed) -> i32 {
     let answer_time = part_of(url.lease(), ANSWERS_PER_LEASE).clamp(ANSWER_TIME_MIN, ANSWER_TIME_MAX);
     let session = Kept {
         // A connection may have died without a word, and the lease goes on.
-        link: Link::new(info, order.connect_time).within(answer_time),
+        link: Link::new(info, order.connect_time).within(answer_time).since(order.run),
         keys: Keys::new(url.namespace()),
         lease: url.lease(),
         session: order.session,
@@ -191,9 +195,10 @@ fn keep(handed: Handed) -> i32 {
                 Deadline::after(PAUSE)
             }
         };
-        // The owner sends nothing, so the socket is readable once the owner dismisses the keeper.
-        match readable_later(&[endpoint.as_fd(), parent.as_fd()], next) {
-            Ok(ready) if ready.is_empty() => {}
+        // The owner sends nothing, so the socket is readable once the owner dismisses the keeper. A restart of Redis is noticed
+        // at once.
+        match session.link.wait_beside(&[endpoint.as_fd(), parent.as_fd()], next) {
+            Ok(false) => {}
             _ => break,
         }
     }
@@ -230,7 +235,8 @@ impl Kept {
         let renew = line::renew(&self.keys, &self.session, self.lease.as_micros());
         let Item::Array(items) = self.link.script(&renew)? else { return Err(CallError::Protocol) };
         let mut items = items.into_iter();
-        if items.next() != Some(Item::Int(1)) {
+        // Another run of Redis may have older data, in which others have what this session held.
+        if items.next() != Some(Item::Int(1)) || self.link.restarts() > 0 {
             return Ok(false);
         }
         end.set(end_of(asked, self.lease));

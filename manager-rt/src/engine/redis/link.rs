@@ -2,16 +2,25 @@
 //!
 //! A call takes a connection that no other call uses, so calls of several threads do not wait for each other. A forked
 //! child makes its own connections.
+//!
+//! Each new connection learns which run of Redis it leads to. A restart ends all connections, so nobody uses another run
+//! without having seen it here.
 
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use mp_sys::deadline::Deadline;
 use mp_sys::fork::Generations;
+use mp_sys::ready::readable_later;
 use redis::{ConnectionInfo, ErrorKind, RedisError, ServerErrorKind, Value as Item};
 
 use super::answer::answer_of;
 use super::command::Command;
 use super::connection::Connection;
+use super::run::{Run, run_of};
+use crate::OsError;
 use crate::backend::CallError;
 use crate::proto::{Answer, Fault, Payload};
 
@@ -29,11 +38,22 @@ pub(super) struct Link {
     connect_time: Duration,
     answer_time: Duration,
     idle: Generations<Mutex<Vec<Connection>>>,
+    /// The run of Redis to which the newest connection leads, if Redis said so.
+    run: Mutex<Option<Run>>,
+    /// How often it was another one.
+    restarts: AtomicU64,
 }
 
 impl Link {
     pub(super) const fn new(info: ConnectionInfo, connect_time: Duration) -> Self {
-        Self { info, connect_time, answer_time: ANSWER_TIME_MAX, idle: Generations::new() }
+        Self {
+            info,
+            connect_time,
+            answer_time: ANSWER_TIME_MAX,
+            idle: Generations::new(),
+            run: Mutex::new(None),
+            restarts: AtomicU64::new(0),
+        }
     }
 
     /// Waits so long for each answer, and for each step of a new connection.
@@ -46,9 +66,46 @@ impl Link {
     /// # Errors
     /// What Redis or the system says.
     pub(super) fn open(&self) -> Result<Connection, RedisError> {
-        let connection = Connection::open(&self.info, self.connect_time)?;
+        let mut connection = Connection::open(&self.info, self.connect_time)?;
         connection.answers_within(self.answer_time)?;
+        self.reached(run_of(&mut connection)?);
         Ok(connection)
+    }
+
+    fn reached(&self, run: Option<Run>) {
+        let mut known = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_some() && *known != run {
+            tracing::info!("Redis was restarted, or another one has its place");
+            self.restarts.fetch_add(1, Ordering::Release);
+        }
+        *known = run;
+    }
+
+    /// Takes it that Redis was in this run when it was reached last.
+    pub(super) fn since(self, run: Option<Run>) -> Self {
+        Self { run: Mutex::new(run), ..self }
+    }
+
+    /// Returns the run of Redis that was reached last, if Redis says which it is.
+    pub(super) fn last_run(&self) -> Option<Run> {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how often another run of Redis was found.
+    pub(super) fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Acquire)
+    }
+
+    /// Waits until one of these descriptors is readable, or Redis ends a connection that no call uses. Returns whether it was
+    /// one of these.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub(super) fn wait_beside(&self, others: &[BorrowedFd<'_>], deadline: Deadline) -> Result<bool, OsError> {
+        let idle = self.idle().lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<_> = others.iter().copied().chain(idle.iter().map(Connection::as_fd)).collect();
+        let ready = readable_later(&all, deadline)?;
+        Ok(ready.iter().any(|at| *at < others.len()))
     }
 
     fn idle(&self) -> &Mutex<Vec<Connection>> {
@@ -249,6 +306,9 @@ mod tests {
     /// Accepts one client, and answers each of its transactions with one of these texts, then ends.
     fn answer(listener: &TcpListener, answers: &[String]) {
         let (mut client, _) = listener.accept().unwrap();
+        let mut greeting = [0; 1024];
+        assert!(client.read(&mut greeting).unwrap() > 0);
+        client.write_all(b"-NOPERM\r\n").unwrap();
         for answer in answers {
             let mut read = Vec::new();
             while !read.ends_with(b"EXEC\r\n") {

@@ -15,6 +15,7 @@ use super::command::Keys;
 use super::keeper::{End, Keeper, Order, end_of};
 use super::line;
 use super::link::Link;
+use super::run::Run;
 use crate::backend::{CallError, Grants};
 use crate::limits::DEPTH_MAX;
 use crate::proto::{Fault, ObjectId};
@@ -29,8 +30,8 @@ pub(super) struct Terms {
 
 impl Terms {
     /// Returns what the keeper of a session receives.
-    fn order_of(&self, session: &str) -> Order {
-        Order { session: session.to_owned(), ..self.order.clone() }
+    fn order_of(&self, session: &str, run: Option<Run>) -> Order {
+        Order { session: session.to_owned(), run, ..self.order.clone() }
     }
 }
 
@@ -85,13 +86,13 @@ impl Sessions {
     }
 
     /// Returns `true` if a session surely lives, and was not given up.
-    pub(super) fn is_current(&self, session: &Session) -> bool {
-        session.end.is_ahead() && self.existing().is_some_and(|current| current.serial == session.serial)
+    pub(super) fn is_current(&self, session: &Session, link: &Link) -> bool {
+        session.lives(link) && self.existing().is_some_and(|current| current.serial == session.serial)
     }
 
     /// Finds out whether the session is lost, and runs what the holders of locks asked for then.
-    pub(super) fn check(&self) {
-        if let Some(session) = self.existing().filter(|session| !session.end.is_ahead()) {
+    pub(super) fn check(&self, link: &Link) {
+        if let Some(session) = self.existing().filter(|session| !session.lives(link)) {
             self.lose(session.serial);
         }
     }
@@ -141,6 +142,9 @@ pub(super) struct Session {
     /// Its number among the sessions of this client.
     pub(super) serial: u64,
     end: End,
+    /// The run of Redis in which it began, and the number of restarts that had been seen by then.
+    run: Option<Run>,
+    restarts: u64,
     keeper: Mutex<Keeper>,
     /// The objects that it has used.
     used: Mutex<HashSet<ObjectId>>,
@@ -154,17 +158,24 @@ impl Session {
         let end = End::new()?;
         let asked = boot_nanos();
         link.script(&line::begin(keys, &name, terms.lease.as_micros()))?;
+        // In this order: if another run is reached meanwhile, the session counts as lost, and has nothing yet.
+        let (restarts, run) = (link.restarts(), link.last_run());
         end.set(end_of(asked, terms.lease));
-        let keeper = Mutex::new(Keeper::start(&terms.order_of(&name), &end)?);
+        let keeper = Mutex::new(Keeper::start(&terms.order_of(&name, run), &end)?);
         let (used, depths) = (Mutex::default(), Mutex::default());
-        Ok(Self { name, serial, end, keeper, used, depths })
+        Ok(Self { name, serial, end, run, restarts, keeper, used, depths })
+    }
+
+    /// Returns `true` if it surely lives, in the run of Redis in which it began: another one may have forgotten what it held.
+    fn lives(&self, link: &Link) -> bool {
+        self.end.is_ahead() && self.restarts == link.restarts()
     }
 
     /// Replaces a keeper that was killed.
     fn keep(&self, terms: &Terms) -> Result<(), CallError> {
         let mut keeper = lock(&self.keeper);
         if keeper.has_ended() {
-            *keeper = Keeper::start(&terms.order_of(&self.name), &self.end)?;
+            *keeper = Keeper::start(&terms.order_of(&self.name, self.run), &self.end)?;
         }
         Ok(())
     }
