@@ -112,6 +112,28 @@ fn a_notified_waiter_gets_its_lock_although_the_condition_is_gone() {
     assert!(lock.try_lock().is_ok(), "no ghost has it");
 }
 
+#[test]
+fn a_waiter_whose_lock_was_removed_leaves_the_line() {
+    let server = Server::start(&[]);
+    let url = There::new(&server).leased("1s");
+    let manager = Manager::connect(&url).unwrap();
+    let condition = manager.named("condition").condition().unwrap();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            let manager = Manager::connect(&url).unwrap();
+            let lock = manager.named("lock").lock().unwrap();
+            let condition = manager.named("condition").condition().unwrap();
+            condition.wait(lock.lock().unwrap()).map(drop).map_err(|error| error.to_string())
+        });
+        eventually("it waits", || condition.n_waiting() == Ok(1));
+        manager.remove("lock").unwrap();
+        // It looks after a quarter of its lease.
+        assert!(waiter.join().unwrap().is_err());
+    });
+    assert_eq!((condition.n_waiting(), condition.notify(1)), (Ok(0), Ok(0)));
+    assert_eq!(manager.info().unwrap().waiters, 0);
+}
+
 /// The main function of a process that waits for a lock, and sends its token.
 fn wait_for_lock(handed: Handed) -> i32 {
     let manager = Manager::connect(&heard(&handed)).unwrap();

@@ -13,7 +13,12 @@ local me, thread, lock, token = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local session, LOCK = session_of(me), KEYS[6]
 if not end_of(session) then return {-22} end
 local kind = call('HGET', LOCK, 'k')
-if not kind then return {-1} end
+if not kind then
+  -- It waits for nothing any more.
+  freeing()
+  if call('HDEL', WAITS, me) == 1 then call('LREM', HEAD .. ':q', 1, me) end
+  return {-1}
+end
 if kind ~= '6' and kind ~= '7' then return {-2, tonumber(kind)} end
 freeing()
 local holder, _, till = holder_of(LOCK)
