@@ -1,5 +1,7 @@
 //! Processes that are killed while they hold something, and connections that are cut.
 
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -7,12 +9,13 @@ use std::time::Duration;
 use manager_rt::{CallError, LockError, Manager};
 use mp_sys::child::ChildProcess;
 use mp_sys::deadline::Deadline;
+use mp_sys::ready::readable_later;
 use mp_sys::reexec::{Command, Handed, first_packet};
 use mp_sys::robust::Patience;
 use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
 use mp_sys::testing::leaks::children_of;
-use mp_sys::testing::{eventually, is_in_state, kill, spawn_beside_threads, succeeded};
-use rustix::process::{Pid, Signal, getpgid, kill_process};
+use mp_sys::testing::{bare_fork, eventually, is_in_state, kill, leave, spawn_beside_threads, succeeded};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getppid, kill_process, pidfd_open};
 
 use crate::There;
 use crate::server::Server;
@@ -145,6 +148,39 @@ fn inherits(url: &str, server: &Server, die: impl FnOnce(&Holder)) {
 fn what_a_killed_process_held_passes_on_at_once() {
     let server = Server::start(&[]);
     inherits(&There::new(&server).leased("3600s"), &server, |_| {});
+}
+
+/// The main function of a process that takes a lock, forks, and executes another program.
+fn hold_and_exec(handed: Handed) -> i32 {
+    let manager = Manager::connect(&heard(&handed)).unwrap();
+    let held = manager.named("lock").lock().unwrap();
+    let held = held.lock().unwrap();
+    let child = bare_fork();
+    if child.is_none() {
+        // The parent keeps its id while it executes the other program.
+        let parent = pidfd_open(getppid().unwrap(), PidfdFlags::empty()).unwrap();
+        tell(handed.endpoint(), "held");
+        readable_later(&[parent.as_fd()], soon()).unwrap();
+        leave(true);
+    }
+    assert_eq!(heard(&handed), "exec");
+    let error = std::process::Command::new("sleep").arg("1000").exec();
+    drop((held, child));
+    panic!("{error}");
+}
+
+/// The child has copies of most of what its parent had open.
+#[test]
+fn what_a_process_held_that_executes_another_program_passes_on_at_once() {
+    let server = Server::start(&[]);
+    let url = There::new(&server).leased("3600s");
+    let holder = Holder::start(hold_and_exec, &url);
+    let manager = Manager::connect(&url).unwrap();
+    let lock = manager.named("lock").lock().unwrap();
+    assert!(matches!(lock.try_lock(), Err(LockError::WouldBlock)));
+    holder.tell("exec");
+    let error = lock.lock_timeout(PATIENCE).unwrap_err();
+    assert!(matches!(error, LockError::OwnerDied(_)), "{error:?}");
 }
 
 /// So Ctrl-Z, which stops all processes of a group, stops no keeper.

@@ -2,7 +2,8 @@
 //!
 //! A thread would make every later `fork` of the program refuse, and would be stopped with the program's other threads. So the
 //! program executes itself again (see `mp_sys::reexec`). The keeper watches the pidfd of its owner. When the owner dies, the
-//! keeper frees at once what the owner held. If both die, as with their host, the lease ends.
+//! keeper frees at once what the owner held. If both die, as with their host, the lease ends. A line to the owner breaks when the owner
+//! executes another program, even if a forked child has copies of all its other descriptors.
 //!
 //! The owner reads in shared memory until when the session surely lives: a lease after the last renewal was sent, less a
 //! margin for clocks that run at different speeds. So it knows that it has lost its locks even if Redis cannot be reached. The keeper
@@ -12,7 +13,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mp_sys::child::{ChildError, ChildProcess};
+use mp_sys::child::{ChildError, ChildProcess, Lifeline};
 use mp_sys::deadline::{Deadline, boot_nanos};
 use mp_sys::key::{Key, wipe};
 use mp_sys::ready::readable_later;
@@ -118,6 +119,7 @@ impl Keeper {
     /// # Errors
     /// Those of the system calls.
     pub(super) fn start(order: &Order, end: &End) -> Result<Self, OsError> {
+        let line = Lifeline::new()?;
         let started = Command::new(keep).and_then(|command| command.label("keeper").mute().start());
         let (child, endpoint) = started.map_err(|error| not_started(&error))?;
         let keeper = Self { child, endpoint };
@@ -125,9 +127,9 @@ impl Keeper {
         let mut body = vec![0; ORDER_BYTES_MAX];
         let sent = match postcard::to_slice(order, &mut body) {
             Ok(body) => {
-                let (mut overhead, file) = ([0; OVERHEAD_BYTES], end.0.file());
+                let (mut overhead, files) = ([0; OVERHEAD_BYTES], [end.0.file().as_fd(), line.as_fd()]);
                 let patience = Patience::Until(Deadline::after(ORDER_TIME_MAX));
-                keeper.endpoint.send(HEAD, &mut overhead, body, &[file.as_fd()], patience).map_err(|error| {
+                keeper.endpoint.send(HEAD, &mut overhead, body, &files, patience).map_err(|error| {
                     tracing::warn!(?error, "the keeper of a session received no order");
                     Errno::PIPE
                 })
@@ -172,7 +174,7 @@ fn keep(handed: Handed) -> i32 {
     // Ctrl-Z stops every process of the group. The owner keeps its locks then, and stays in the group.
     let grouped = setpgid(None, None);
     tracing::trace!(?grouped, "the keeper has a process group of its own");
-    let Some((order, end)) = order_of(&handed) else { return 1 };
+    let Some((order, end, line)) = order_of(&handed) else { return 1 };
     let Ok(url) = RedisUrl::parse(&order.url).map(|(url, _)| url) else { return 1 };
     let Some(info) = url.with_password(order.key.as_bytes()) else { return 1 };
     let (endpoint, parent) = handed.into_parts();
@@ -197,7 +199,7 @@ fn keep(handed: Handed) -> i32 {
         };
         // The owner sends nothing, so the socket is readable once the owner dismisses the keeper. A restart of Redis is noticed
         // at once.
-        match session.link.wait_beside(&[endpoint.as_fd(), parent.as_fd()], next) {
+        match session.link.wait_beside(&[endpoint.as_fd(), parent.as_fd(), line.as_fd()], next) {
             Ok(false) => {}
             _ => break,
         }
@@ -207,14 +209,15 @@ fn keep(handed: Handed) -> i32 {
     0
 }
 
-fn order_of(handed: &Handed) -> Option<(Order, End)> {
+fn order_of(handed: &Handed) -> Option<(Order, End, Lifeline)> {
     let mut packet = vec![0; ORDER_BYTES_MAX.saturating_add(OVERHEAD_BYTES)];
     let received = handed.receive(&mut packet, Deadline::after(ORDER_TIME_MAX)).ok();
     let order = received.and_then(|mut received| {
         let body = packet.get(OVERHEAD_BYTES..OVERHEAD_BYTES.checked_add(received.body_len)?)?;
         let order = postcard::from_bytes(body).ok()?;
+        let line = Lifeline::of_descriptor(received.descriptors.pop()?);
         let (region, _) = Region::attach(received.descriptors.pop()?).ok()?;
-        Some((order, End(region)))
+        Some((order, End(region), line))
     });
     wipe(&mut packet);
     order
