@@ -7,6 +7,8 @@
 //! | `s:SESSION` | the objects of which the session has held something, or for which it has waited |
 //! | `w:CALL` | the answer to a call that waits |
 //! | `o:OBJECT:q` | the line: the calls that wait for the object, the longest first |
+//! | `o:OBJECT:p`, `o:OBJECT:j` | the lines of a queue: of those who want to put something, and of those who wait for the end of all tasks |
+//! | `i:CALL` | the items that a call wants to put |
 //!
 //! A call is named after its session and a number. Whoever frees something hands it over to the first call in the line whose
 //! session lives, by putting the answer into that call's own list. So nobody overtakes, and no wake-up is lost. What a session
@@ -27,6 +29,7 @@ local now = clock[1] * 1000000 + clock[2]
 -- A number as text with all of its digits.
 local function digits(number) return string.format('%.0f', number) end
 local function session_of(waiter) return waiter:sub(1, 16) end
+local function number_of(waiter) return waiter:sub(18) end
 -- When a session ends, or nil if it has ended.
 local function end_of(session)
   local ends = tonumber(call('ZSCORE', SESSIONS, session) or 0)
@@ -43,26 +46,43 @@ local function drop_answer(waiter) call('UNLINK', TAG .. 'w:' .. waiter) end
 local function wants_of(waiter)
   local wants = call('HGET', WAITS, waiter)
   call('HDEL', WAITS, waiter)
+  if wants and wants:sub(1, 1) == 'p' then call('UNLINK', TAG .. 'i:' .. waiter) end
   return wants
 end
 -- What else has to be done if a call dies that waits for this.
 local GONE = {}
-local function next_of(head)
+local function dropped(waiter, wants)
+  -- Its process may live, and begin another session.
+  if wants then answer(waiter, '-22') end
+  for _, gone in ipairs(GONE) do gone(wants or '') end
+end
+-- The lines of an object.
+local TAILS = {':q', ':p', ':j'}
+-- Takes the first call out of a line whose session lives.
+local function next_of(head, tail)
   while true do
-    local waiter = call('LPOP', head .. ':q')
+    local waiter = call('LPOP', head .. (tail or ':q'))
     if not waiter then return nil end
     local wants = wants_of(waiter)
     if wants and end_of(session_of(waiter)) then return waiter, wants end
-    -- Its process may live, and begin another session.
-    if wants then answer(waiter, '-22') end
-    for _, gone in ipairs(GONE) do gone(wants or '') end
+    dropped(waiter, wants)
+  end
+end
+-- The same, but leaves it in the line.
+local function first_of(head, tail)
+  while true do
+    local waiter = call('LINDEX', head .. tail, 0)
+    if not waiter then return nil end
+    if call('HEXISTS', WAITS, waiter) == 1 and end_of(session_of(waiter)) then return waiter end
+    call('LPOP', head .. tail)
+    dropped(waiter, wants_of(waiter))
   end
 end
 -- Puts a call into the line. Until the moment in the answer, nothing is freed without a word.
-local function park(head, waiter, wants, till)
+local function park(head, waiter, wants, till, tail)
   if call('HEXISTS', WAITS, waiter) == 0 then
     call('HSET', WAITS, waiter, wants .. ':' .. digits(now))
-    call('RPUSH', head .. ':q', waiter)
+    call('RPUSH', head .. (tail or ':q'), waiter)
   end
   return {17, digits(math.max(0, till - now))}
 end
@@ -72,7 +92,16 @@ local SERVE = {}
 ";
 
 /// Serves the lines of all kinds of objects.
-const SERVES: &[&str] = &[LOCKS, PERMITS];
+const SERVES: &[&str] = &[
+    LOCKS,
+    PERMITS,
+    r"
+local function serve(head)
+  local kind = call('HGET', head, 'k')
+  if kind and SERVE[kind] then SERVE[kind](head) end
+end
+",
+];
 
 /// Begins a session. The arguments are the session and its lease.
 static BEGIN: Script = Script::new(|| {
@@ -109,16 +138,15 @@ for _ = 1, 64 do
   local object = call('SPOP', objects)
   if not object then break end
   local head = TAG .. 'o:' .. object
-  for _, waiter in ipairs(call('LRANGE', head .. ':q', 0, -1)) do
-    if session_of(waiter) == session then
-      call('LREM', head .. ':q', 1, waiter)
-      local wants = wants_of(waiter)
-      answer(waiter, '-22')
-      for _, gone in ipairs(GONE) do gone(wants or '') end
+  for _, tail in ipairs(TAILS) do
+    for _, waiter in ipairs(call('LRANGE', head .. tail, 0, -1)) do
+      if session_of(waiter) == session then
+        call('LREM', head .. tail, 1, waiter)
+        dropped(waiter, wants_of(waiter))
+      end
     end
   end
-  local kind = call('HGET', head, 'k')
-  if kind and SERVE[kind] then SERVE[kind](head) end
+  serve(head)
 end
 local left = call('SCARD', objects)
 if left == 0 then call('ZREM', SESSIONS, session) end
@@ -128,16 +156,16 @@ return {left}";
 
 /// Takes a call out of the line, which answers it. If it is not there, it has been answered before.
 static LEAVE: Script = Script::new(|| {
-    compile(&[
-        LINES,
-        r"
+    let leave = r"
 freeing()
-if call('HDEL', WAITS, ARGV[1]) == 1 then
-  call('LREM', HEAD .. ':q', 1, ARGV[1])
+if wants_of(ARGV[1]) then
+  for _, tail in ipairs(TAILS) do call('LREM', HEAD .. tail, 1, ARGV[1]) end
   answer(ARGV[1], '-25')
+  -- The next one in the line may want less.
+  serve(HEAD)
 end
-return {0}",
-    ])
+return {0}";
+    compile(&[&[LINES], SERVES, &[leave]].concat())
 });
 
 /// Adds the keys that [`LINES`] names.

@@ -96,11 +96,14 @@ local id = call('HGET', KEYS[1], ARGV[1])
 if not id then return {-12} end
 local head = ARGV[2] .. id
 freeing()
-for _, waiter in ipairs(call('LRANGE', head .. ':q', 0, -1)) do
-  call('HDEL', WAITS, waiter)
-  answer(waiter, '-1')
+for _, tail in ipairs(TAILS) do
+  for _, waiter in ipairs(call('LRANGE', head .. tail, 0, -1)) do
+    wants_of(waiter)
+    answer(waiter, '-1')
+  end
+  call('UNLINK', head .. tail)
 end
-call('UNLINK', head, head .. ':d', head .. ':z', head .. ':q', head .. ':s')
+for _, part in ipairs({'', ':d', ':z', ':s', ':a', ':f'}) do call('UNLINK', head .. part) end
 call('HDEL', KEYS[1], ARGV[1])
 call('ZREM', KEYS[2], ARGV[1])
 call('SREM', KEYS[3], id)
@@ -191,6 +194,11 @@ fn fresh_number() -> Result<u64, CallError> {
     Ok(u64::from_le_bytes(bytes).max(1))
 }
 
+/// Checks the number of something that a new object may have.
+fn within(number: u64, least: u64, most: u64) -> Result<u64, Fault> {
+    if (least..=most).contains(&number) { Ok(number) } else { Err(Fault::OutOfRange { least, most }) }
+}
+
 fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Command, CallError> {
     let kind = number_of(spec.kind());
     let number = fresh_number()?;
@@ -216,9 +224,7 @@ fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Comm
         | Spec::Condition
         | Spec::Event => begin(&OPEN).bytes(""),
         Spec::Semaphore(permits) | Spec::BoundedSemaphore(permits) => {
-            if permits > PERMITS_MAX {
-                return Err(Fault::OutOfRange { least: 0, most: PERMITS_MAX }.into());
-            }
+            within(permits, 0, PERMITS_MAX)?;
             let bound =
                 if spec.kind() == Kind::BoundedSemaphore { permits.to_string() } else { String::new() };
             begin(&OPEN).bytes("semaphore").number(permits).bytes(bound)

@@ -17,7 +17,6 @@ use crate::proto::ObjectId;
 
 /// Grants and frees permits.
 pub(super) const PERMITS: &str = r"
-local function number_of(waiter) return waiter:sub(18) end
 local function grant_permit(head, waiter)
   call('HSET', head .. ':d', waiter, 1)
   call('HINCRBY', head .. ':s', session_of(waiter), 1)
