@@ -3,6 +3,7 @@
 //! The crate `redis` encodes commands and parses answers. Its own connections cannot be asked whether Redis has closed
 //! them, and skip an answer that came too late.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,6 +21,8 @@ use rustix::net::{RecvFlags, SocketAddrUnix, recv};
 pub(super) struct Connection {
     stream: Stream,
     parser: Parser,
+    /// The commands that were sent before the next one, and whose answers nobody waits for.
+    posted: VecDeque<Vec<u8>>,
 }
 
 enum Stream {
@@ -38,7 +41,7 @@ impl Connection {
             ConnectionAddr::Unix(path) => Stream::Unix(connect_local(path)?),
             _ => return Err((ErrorKind::InvalidClientConfig, "this build cannot encrypt").into()),
         };
-        let mut connection = Self { stream, parser: Parser::new() };
+        let mut connection = Self { stream, parser: Parser::new(), posted: VecDeque::new() };
         connection.answers_within(time)?;
         let settings = info.redis_settings();
         if let Some(password) = settings.password() {
@@ -76,7 +79,13 @@ impl Connection {
 
     /// Returns `true` if the next answer will be that of the next command: Redis has neither closed the connection nor
     /// said anything that nobody asked for.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&mut self) -> bool {
+        while !self.posted.is_empty() {
+            if self.receive().is_err() {
+                return false;
+            }
+            self.posted.pop_front();
+        }
         let peeked = recv(self, &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         matches!(peeked, Err(Errno::AGAIN))
     }
@@ -87,6 +96,21 @@ impl Connection {
     /// Those of send(2). Redis has not received all of it, so it does nothing.
     pub(super) fn send(&mut self, packed: &[u8]) -> io::Result<()> {
         self.stream.write_all(packed)
+    }
+
+    /// Sends a command whose answer nobody waits for.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub(super) fn post(&mut self, packed: Vec<u8>) -> io::Result<()> {
+        self.send(&packed)?;
+        self.posted.push_back(packed);
+        Ok(())
+    }
+
+    /// Returns the commands that were sent without waiting for the answers, and that Redis may not have received.
+    pub(super) fn into_posted(self) -> impl Iterator<Item = Vec<u8>> {
+        self.posted.into_iter()
     }
 
     /// Waits for an answer.
@@ -194,6 +218,7 @@ impl std::fmt::Debug for Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::net::TcpListener;
 
     use mp_sys::testing::{eventually, interrupts, spawn_beside_threads, succeeded, tick};
@@ -207,12 +232,16 @@ mod tests {
         let url = format!("redis://{}", listener.local_addr().unwrap());
         let info = url.into_connection_info().unwrap();
         for says in [&b"+OK\r\n"[..], b""] {
-            let connection = Connection::open(&info, Duration::from_secs(60)).unwrap();
+            let mut connection = Connection::open(&info, Duration::from_secs(60)).unwrap();
             let (mut other, _) = listener.accept().unwrap();
             assert!(connection.is_ready());
+            connection.post(b"x".to_vec()).unwrap();
+            other.write_all(b":1\r\n").unwrap();
+            assert!(connection.is_ready(), "nobody waits for this answer");
             other.write_all(says).unwrap();
             drop(other);
-            eventually("it is not ready", || !connection.is_ready());
+            let connection = RefCell::new(connection);
+            eventually("it is not ready", || !connection.borrow_mut().is_ready());
         }
     }
 

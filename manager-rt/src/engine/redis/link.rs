@@ -114,8 +114,20 @@ impl Link {
 
     /// Takes a connection that Redis has not closed, as far as the system knows.
     fn take(&self) -> Option<Connection> {
-        let mut idle = self.idle().lock().unwrap_or_else(PoisonError::into_inner);
-        std::iter::from_fn(|| idle.pop()).find(Connection::is_ready)
+        let next = || self.idle().lock().unwrap_or_else(PoisonError::into_inner).pop();
+        while let Some(mut idle) = next() {
+            if idle.is_ready() {
+                return Some(idle);
+            }
+            for packed in idle.into_posted() {
+                let posted = self
+                    .open()
+                    .map_err(|error| unreachable_by(&error))
+                    .and_then(|new| self.post_by(new, packed));
+                tracing::debug!(?posted, "a connection broke before Redis had answered");
+            }
+        }
+        None
     }
 
     /// Returns a connection that nobody else uses.
@@ -135,6 +147,25 @@ impl Link {
         if idle.len() < IDLE_CONNECTIONS_MAX {
             idle.push(connection);
         }
+    }
+
+    /// Sends a command without waiting for its answer. If the connection turns out to be broken at its next use, the command is sent again,
+    /// so it may be done twice.
+    ///
+    /// # Errors
+    /// [`CallError::ServerGone`] if Redis has not received it.
+    pub(super) fn post(&self, command: &redis::Cmd) -> Result<(), CallError> {
+        let packed = command.get_packed_command();
+        match self.take().map(|idle| self.post_by(idle, packed.clone())) {
+            Some(Ok(())) => Ok(()),
+            _ => self.post_by(self.open().map_err(|error| unreachable_by(&error))?, packed),
+        }
+    }
+
+    fn post_by(&self, mut connection: Connection, packed: Vec<u8>) -> Result<(), CallError> {
+        connection.post(packed).map_err(|_| CallError::ServerGone)?;
+        self.put_back(connection);
+        Ok(())
     }
 
     /// Sends a command, and returns the last of so many answers, or the first error before it.
