@@ -25,6 +25,7 @@ mod namespace;
 mod numbers;
 mod objects;
 mod page;
+mod queue;
 mod run;
 mod script;
 mod semaphore;
@@ -66,12 +67,13 @@ const KINDS: Kinds = Kinds::of(&[
     Kind::BoundedSemaphore,
     Kind::Condition,
     Kind::Event,
+    Kind::Queue,
 ]);
 
 /// A client of the objects in a Redis or Valkey server.
 ///
-/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object except queues and
-/// barriers. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
+/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object except
+/// `JoinableQueue` and `Barrier`. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
 ///
 /// # Fork safety
 /// A forked child makes its own connections, and holds none of its parent's locks and permits.
@@ -165,6 +167,7 @@ impl Redis {
             Op::Semaphore(SemaphoreOp::Available) => semaphore::available(keys, object),
             Op::Condition(op) => condition::command(keys, object, &op).ok_or(Fault::Unsupported)?,
             Op::Event(op) => event::command(keys, object, &op).ok_or(Fault::Unsupported)?,
+            Op::Queue(op) => queue::command(keys, object, op)?,
             // The capabilities name only the kinds above.
             _ => return Err(Fault::Unsupported.into()),
         }))
@@ -219,7 +222,8 @@ fn not_connected(error: &RedisError) -> Unreachable {
 impl Backend for Redis {
     fn caps(&self) -> Caps {
         let death = Death::Within(self.terms.lease);
-        Caps::new(NAME).kinds(KINDS).references(References::None).exact_counts(true).fair(true).death(death)
+        let caps = Caps::new(NAME).kinds(KINDS).references(References::None).exact_counts(true).fair(true);
+        caps.death(death).unread_returns(true).requeue_front(true).atomic_put_many(true)
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {

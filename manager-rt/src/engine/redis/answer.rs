@@ -212,7 +212,9 @@ fn fault_of(number: i64, items: &mut Items) -> Result<Fault, CallError> {
         -23 => Fault::NotOwned,
         -24 => Fault::OverReleased,
         -25 => Fault::TimedOut,
+        -26 => Fault::Closed,
         -28 => Fault::OutOfRange { least: 0, most: items.count()? },
+        -29 => Fault::Full,
         _ => return Err(CallError::Protocol),
     })
 }

@@ -5,11 +5,15 @@ use mp_sys::deadline::boot_nanos;
 use super::Redis;
 use super::answer::{Outcome, outcome_of};
 use super::command::Command;
+use super::queue::Named;
 use super::session::{Session, next_call};
 use super::wait::{Ask, Waiting, surely};
-use super::{condition, event, lock, semaphore};
+use super::{condition, event, lock, queue, semaphore};
 use crate::backend::{CallError, Change};
-use crate::proto::{Answer, Call, ConditionOp, EventOp, Fault, LockOp, Op, Payload, Raw, Reply, SemaphoreOp};
+use crate::proto::{
+    Answer, Call, ConditionOp, EventOp, Fault, Kind, LockOp, Op, Payload, QueueOp, Raw, Reply, SemaphoreOp,
+    Wait,
+};
 
 /// How often a call begins again because its session was lost.
 const ATTEMPTS_MAX: usize = 3;
@@ -42,7 +46,37 @@ impl Redis {
             Op::Event(EventOp::Wait) => {
                 self.take(call, |_, name, is_new, ask| event::wait(&self.keys, object, name, is_new, ask))
             }
+            Op::Queue(QueueOp::Get) => self.get(call, None),
+            Op::Queue(QueueOp::GetMany(max @ 1..)) => self.get(call, Some(max)),
+            Op::Queue(QueueOp::Put(item)) if call.wait != Wait::No => self.put(call, &[item]),
+            Op::Queue(QueueOp::PutMany(ref items)) if call.wait != Wait::No => self.put(call, items),
             _ => return None,
+        })
+    }
+
+    /// Takes items of a queue.
+    fn get(&self, call: &Call<Raw<'_>>, max: Option<u64>) -> Result<Answer<Payload>, CallError> {
+        let (object, kind) = (call.object, Kind::Queue);
+        let answer = self.take(call, |_, name, is_new, ask| {
+            queue::get(&self.keys, Named { object, kind, call: name, is_new, ask }, max)
+        })?;
+        Ok(match answer {
+            Err(Fault::WouldBlock) => Err(Fault::Empty),
+            answer => answer,
+        })
+    }
+
+    /// Puts items into a queue. If there is room, that takes no session.
+    fn put(&self, call: &Call<Raw<'_>>, items: &[Raw<'_>]) -> Result<Answer<Payload>, CallError> {
+        if let Some(command) = self.command(call.object, call.op.clone())? {
+            let answer = self.link.run(&command)?;
+            if answer != Err(Fault::Full) {
+                return Ok(answer);
+            }
+        }
+        let (object, kind) = (call.object, Kind::Queue);
+        self.take(call, |_, name, is_new, ask| {
+            queue::put_later(&self.keys, Named { object, kind, call: name, is_new, ask }, items)
         })
     }
 
@@ -86,9 +120,8 @@ impl Redis {
                 Outcome::Parked { .. } => return Err(CallError::Protocol),
             };
             session.uses(call.object);
-            let is_grant = matches!(answer, Ok(Reply::Granted { .. } | Reply::GrantedLease { .. }));
             // This process may have slept since the grant, longer than the session had left.
-            if is_grant && !self.sessions.is_current(&session, &self.link) {
+            if is_grant(&answer) && !self.sessions.is_current(&session, &self.link) {
                 self.sessions.lose(session.serial);
                 if matches!(call.op, Op::Condition(_)) {
                     return Ok(Err(Fault::NotOwned));
@@ -113,10 +146,27 @@ impl Redis {
                 }
             }
             self.note(change, &answer, &session);
+            if let Some(read) = self.was_read(call, &name).filter(|_| answer.is_ok()) {
+                // Otherwise what was given would come back at the end of the session.
+                self.link
+                    .post(&read)
+                    .map_err(|_| CallError::OutcomeUnknown)
+                    .inspect_err(|error| self.unsure(&session, *error))?;
+            }
             return Ok(answer);
         }
         self.check_open()?;
         Err(CallError::ServerGone)
+    }
+
+    /// Returns the command that forgets what a call was given, once this process has read its answer.
+    fn was_read(&self, call: &Call<Raw<'_>>, name: &str) -> Option<redis::Cmd> {
+        let is_put = match call.op {
+            Op::Queue(QueueOp::Put(_) | QueueOp::PutMany(_)) => true,
+            Op::Queue(_) => false,
+            _ => return None,
+        };
+        Some(queue::was_read(&self.keys, call.object, name, is_put))
     }
 
     /// Runs a call that gives something back. `ask` makes its command, unless nothing has to be done yet.
@@ -163,4 +213,10 @@ impl Redis {
             self.sessions.lose(session.serial);
         }
     }
+}
+
+/// Returns `true` if an answer means that the session has something.
+const fn is_grant(answer: &Answer<Payload>) -> bool {
+    use Reply::{Granted, GrantedLease, Value, Values};
+    matches!(answer, Ok(Granted { .. } | GrantedLease { .. } | Value(_) | Values { .. }))
 }

@@ -16,6 +16,8 @@
 
 use super::command::{Command, Keys};
 use super::lock::LOCKS;
+use super::page::PAGE;
+use super::queue::QUEUES;
 use super::script::{Script, compile};
 use super::semaphore::PERMITS;
 use crate::proto::ObjectId;
@@ -95,6 +97,8 @@ local SERVE = {}
 const SERVES: &[&str] = &[
     LOCKS,
     PERMITS,
+    PAGE,
+    QUEUES,
     r"
 local function serve(head)
   local kind = call('HGET', head, 'k')

@@ -18,7 +18,7 @@ use super::line::LINES;
 use super::script::{Compiled, Script, compile};
 use crate::OsError;
 use crate::backend::CallError;
-use crate::limits::{PERMITS_MAX, VALUES_AT_ONCE_MAX};
+use crate::limits::{CAPACITY_MAX, PERMITS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{Fault, Kind, ManagerOp, Raw, Spec};
 
 /// Makes an object, whose keys are made here. The arguments are the name, the kind, the fingerprint of its type, what the
@@ -57,6 +57,7 @@ if ARGV[6] == 'value' then call('SET', data, ARGV[7]) end
 if ARGV[6] == 'array' then
   for i = 7, #ARGV do call('HSET', data, i - 7, ARGV[i]) end
 end
+if ARGV[6] == 'queue' then call('HSET', prefix .. id, 'c', ARGV[7]) end
 if ARGV[6] == 'semaphore' then
   call('HSET', prefix .. id, 'f', ARGV[7])
   if ARGV[8] ~= '' then call('HSET', prefix .. id, 'b', ARGV[8]) end
@@ -229,6 +230,7 @@ fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Comm
                 if spec.kind() == Kind::BoundedSemaphore { permits.to_string() } else { String::new() };
             begin(&OPEN).bytes("semaphore").number(permits).bytes(bound)
         }
+        Spec::Queue(capacity) => begin(&OPEN).bytes("queue").number(within(capacity, 0, CAPACITY_MAX)?),
         // The capabilities name only the kinds above.
         _ => return Err(Fault::Unsupported.into()),
     })

@@ -114,8 +114,9 @@ impl Waiting<'_> {
         while let Outcome::Parked { again, mark } = outcome {
             (until.again, until.mark) = (Deadline::after(again), until.mark.or(mark));
             match self.listen(&mut until)? {
+                // It has something to ask for.
+                Heard::Outcome(Outcome::Parked { .. }) | Heard::Nothing => {}
                 Heard::Outcome(heard) => return Ok(heard),
-                Heard::Nothing => {}
                 Heard::Broken => pause()?,
             }
             if until.has_left {
