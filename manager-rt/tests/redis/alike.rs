@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use manager_rt::proto::{
     ArrayOp, Call, DictOp, Fault, Kind, ListOp, ManagerOp, NamespaceOp, Number, ObjectId, Op, Part, Payload,
-    Raw, Reply, Scan, Spec, ValueOp, Wait,
+    QueueOp, Raw, Reply, Scan, Spec, ValueOp, Wait,
 };
 use manager_rt::{Backend, CallError, InProcess, Manager};
 use proptest::prelude::*;
@@ -160,6 +160,19 @@ fn array_op() -> impl Strategy<Value = ArrayOp<Payload>> {
     ]
 }
 
+fn queue_op() -> impl Strategy<Value = QueueOp<Payload>> {
+    prop_oneof![
+        9 => value().prop_map(QueueOp::Put),
+        3 => prop::collection::vec(value(), 0..5).prop_map(QueueOp::PutMany),
+        8 => Just(QueueOp::Get),
+        3 => (0_u64..5).prop_map(QueueOp::GetMany),
+        3 => Just(QueueOp::Len),
+        1 => Just(QueueOp::Capacity),
+        1 => Just(QueueOp::Close),
+        1 => Just(QueueOp::IsClosed),
+    ]
+}
+
 /// Runs an operation. The values in it are lent.
 fn run(backend: &dyn Backend, object: ObjectId, op: Op<Payload>) -> Result<Reply<Payload>, CallError> {
     let call = postcard::to_stdvec(&Call { object, thread: 1, wait: Wait::No, op }).unwrap();
@@ -167,7 +180,7 @@ fn run(backend: &dyn Backend, object: ObjectId, op: Op<Payload>) -> Result<Reply
     backend.call(call)
 }
 
-fn make(backend: &dyn Backend, spec: Spec<Payload>) -> ObjectId {
+pub(crate) fn make(backend: &dyn Backend, spec: Spec<Payload>) -> ObjectId {
     let op = Op::Manager(ManagerOp::Create { spec, print: 7 });
     match run(backend, ObjectId::MANAGER, op).unwrap() {
         Reply::Object { id, created: true } => id,
@@ -229,6 +242,13 @@ fn values_are_alike() {
 fn arrays_are_alike() {
     let element = |byte| Payload::copy(Raw::plain(&[byte]));
     compare(move || Spec::Array((0..4).map(element).collect()), array_op().prop_map(Op::Array));
+}
+
+#[test]
+fn queues_are_alike() {
+    for capacity in [0, 3] {
+        compare(move || Spec::Queue(capacity), queue_op().prop_map(Op::Queue));
+    }
 }
 
 /// Every type of number, from every edge.

@@ -6,6 +6,7 @@ mod cut;
 mod deaths;
 mod faults;
 mod lines;
+mod queues;
 mod restarts;
 mod server;
 

@@ -98,10 +98,17 @@ local function free_items(head)
   end
   return till
 end
+local function answer_all(head, tail, text)
+  while true do
+    local waiter = next_of(head, tail)
+    if not waiter then return end
+    answer(waiter, text)
+  end
+end
 local function finish(head)
   if call('HEXISTS', head, 'x') == 0 or call('EXISTS', head .. ':d') == 1 then return end
   -- No more items can come.
-  for waiter in next_of, head do answer(waiter, '-26') end
+  answer_all(head, ':q', '-26')
 end
 local function serve_queue(head)
   local till = free_items(head)
@@ -217,11 +224,7 @@ return {2, call('LLEN', DATA)}";
     CLOSE [LINES, PAGE, QUEUES] = r"
 freeing()
 call('HSET', HEAD, 'x', 1)
-while true do
-  local waiter = next_of(HEAD, ':p')
-  if not waiter then break end
-  answer(waiter, '-26')
-end
+answer_all(HEAD, ':p', '-26')
 serve_queue(HEAD)
 return {0}";
     IS_CLOSED = "return {1, IS_CLOSED and 1 or 0}";
