@@ -16,6 +16,7 @@ mod connection;
 mod dict;
 mod event;
 mod held;
+mod joinable_queue;
 mod keeper;
 mod line;
 mod link;
@@ -68,12 +69,13 @@ const KINDS: Kinds = Kinds::of(&[
     Kind::Condition,
     Kind::Event,
     Kind::Queue,
+    Kind::JoinableQueue,
 ]);
 
 /// A client of the objects in a Redis or Valkey server.
 ///
 /// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object except
-/// `JoinableQueue` and `Barrier`. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
+/// barriers. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
 ///
 /// # Fork safety
 /// A forked child makes its own connections, and holds none of its parent's locks and permits.
@@ -168,6 +170,9 @@ impl Redis {
             Op::Condition(op) => condition::command(keys, object, &op).ok_or(Fault::Unsupported)?,
             Op::Event(op) => event::command(keys, object, &op).ok_or(Fault::Unsupported)?,
             Op::Queue(op) => queue::command(keys, object, op)?,
+            Op::JoinableQueue(op) => {
+                joinable_queue::command(keys, object, op, self.sessions.existing().as_deref())?
+            }
             // The capabilities name only the kinds above.
             _ => return Err(Fault::Unsupported.into()),
         }))

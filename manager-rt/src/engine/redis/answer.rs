@@ -189,6 +189,11 @@ fn reply_of(number: i64, items: &mut Items) -> Result<Reply<Payload>, CallError>
             let (token, owner_died, timed_out) = items.granted()?;
             Reply::GrantedLease { token, owner_died, timed_out, waited: items.count()? }
         }
+        18 => {
+            let (lease, deliveries) = (items.count()?, items.count()?);
+            let deliveries = u32::try_from(deliveries).map_err(|_| CallError::Protocol)?;
+            Reply::Leased { lease, deliveries, task: items.value()? }
+        }
         _ => return Err(CallError::Protocol),
     })
 }

@@ -5,14 +5,14 @@ use mp_sys::deadline::boot_nanos;
 use super::Redis;
 use super::answer::{Outcome, outcome_of};
 use super::command::Command;
-use super::queue::Named;
+use super::queue::{Named, TASK};
 use super::session::{Session, next_call};
 use super::wait::{Ask, Waiting, surely};
-use super::{condition, event, lock, queue, semaphore};
+use super::{condition, event, joinable_queue, lock, queue, semaphore};
 use crate::backend::{CallError, Change};
 use crate::proto::{
-    Answer, Call, ConditionOp, EventOp, Fault, Kind, LockOp, Op, Payload, QueueOp, Raw, Reply, SemaphoreOp,
-    Wait,
+    Answer, Call, ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, Op, Payload, QueueOp, Raw,
+    Reply, SemaphoreOp, Wait,
 };
 
 /// How often a call begins again because its session was lost.
@@ -46,17 +46,44 @@ impl Redis {
             Op::Event(EventOp::Wait) => {
                 self.take(call, |_, name, is_new, ask| event::wait(&self.keys, object, name, is_new, ask))
             }
-            Op::Queue(QueueOp::Get) => self.get(call, None),
-            Op::Queue(QueueOp::GetMany(max @ 1..)) => self.get(call, Some(max)),
-            Op::Queue(QueueOp::Put(item)) if call.wait != Wait::No => self.put(call, &[item]),
-            Op::Queue(QueueOp::PutMany(ref items)) if call.wait != Wait::No => self.put(call, items),
+            Op::Queue(QueueOp::Get) => self.get(call, Kind::Queue, ""),
+            Op::Queue(QueueOp::GetMany(max @ 1..)) => self.get(call, Kind::Queue, &max.to_string()),
+            Op::Queue(QueueOp::Put(item)) if call.wait != Wait::No => self.put(call, Kind::Queue, &[item]),
+            Op::Queue(QueueOp::PutMany(ref items)) if call.wait != Wait::No => {
+                self.put(call, Kind::Queue, items)
+            }
+            Op::JoinableQueue(ref op) => return self.call_of_tasks(call, op),
+            _ => return None,
+        })
+    }
+
+    /// Runs a call of a queue of tasks that needs a session, or returns `None` if it needs none.
+    fn call_of_tasks(
+        &self,
+        call: &Call<Raw<'_>>,
+        op: &JoinableQueueOp<Raw<'_>>,
+    ) -> Option<Result<Answer<Payload>, CallError>> {
+        let (object, kind) = (call.object, Kind::JoinableQueue);
+        Some(match op {
+            JoinableQueueOp::Get => self.get(call, kind, TASK),
+            JoinableQueueOp::Put(task) if call.wait != Wait::No => self.put(call, kind, &[*task]),
+            JoinableQueueOp::PutMany(tasks) if call.wait != Wait::No => self.put(call, kind, tasks),
+            JoinableQueueOp::Join => self.take(call, |_, name, is_new, ask| {
+                joinable_queue::join(&self.keys, Named { object, kind, call: name, is_new, ask })
+            }),
+            JoinableQueueOp::Done { lease } => self.give_back(call, |session| {
+                Some(joinable_queue::done(&self.keys, object, &session.call(*lease)))
+            }),
+            JoinableQueueOp::Requeue { lease } => self.give_back(call, |session| {
+                Some(joinable_queue::requeue(&self.keys, object, &session.call(*lease)))
+            }),
             _ => return None,
         })
     }
 
     /// Takes items of a queue.
-    fn get(&self, call: &Call<Raw<'_>>, max: Option<u64>) -> Result<Answer<Payload>, CallError> {
-        let (object, kind) = (call.object, Kind::Queue);
+    fn get(&self, call: &Call<Raw<'_>>, kind: Kind, max: &str) -> Result<Answer<Payload>, CallError> {
+        let object = call.object;
         let answer = self.take(call, |_, name, is_new, ask| {
             queue::get(&self.keys, Named { object, kind, call: name, is_new, ask }, max)
         })?;
@@ -67,14 +94,14 @@ impl Redis {
     }
 
     /// Puts items into a queue. If there is room, that takes no session.
-    fn put(&self, call: &Call<Raw<'_>>, items: &[Raw<'_>]) -> Result<Answer<Payload>, CallError> {
+    fn put(&self, call: &Call<Raw<'_>>, kind: Kind, items: &[Raw<'_>]) -> Result<Answer<Payload>, CallError> {
         if let Some(command) = self.command(call.object, call.op.clone())? {
             let answer = self.link.run(&command)?;
             if answer != Err(Fault::Full) {
                 return Ok(answer);
             }
         }
-        let (object, kind) = (call.object, Kind::Queue);
+        let object = call.object;
         self.take(call, |_, name, is_new, ask| {
             queue::put_later(&self.keys, Named { object, kind, call: name, is_new, ask }, items)
         })
@@ -162,7 +189,8 @@ impl Redis {
     /// Returns the command that forgets what a call was given, once this process has read its answer.
     fn was_read(&self, call: &Call<Raw<'_>>, name: &str) -> Option<redis::Cmd> {
         let is_put = match call.op {
-            Op::Queue(QueueOp::Put(_) | QueueOp::PutMany(_)) => true,
+            Op::Queue(QueueOp::Put(_) | QueueOp::PutMany(_))
+            | Op::JoinableQueue(JoinableQueueOp::Put(_) | JoinableQueueOp::PutMany(_)) => true,
             Op::Queue(_) => false,
             _ => return None,
         };
@@ -217,6 +245,6 @@ impl Redis {
 
 /// Returns `true` if an answer means that the session has something.
 const fn is_grant(answer: &Answer<Payload>) -> bool {
-    use Reply::{Granted, GrantedLease, Value, Values};
-    matches!(answer, Ok(Granted { .. } | GrantedLease { .. } | Value(_) | Values { .. }))
+    use Reply::{Granted, GrantedLease, Leased, Value, Values};
+    matches!(answer, Ok(Granted { .. } | GrantedLease { .. } | Leased { .. } | Value(_) | Values { .. }))
 }

@@ -57,7 +57,10 @@ if ARGV[6] == 'value' then call('SET', data, ARGV[7]) end
 if ARGV[6] == 'array' then
   for i = 7, #ARGV do call('HSET', data, i - 7, ARGV[i]) end
 end
-if ARGV[6] == 'queue' then call('HSET', prefix .. id, 'c', ARGV[7]) end
+if ARGV[6] == 'queue' then
+  call('HSET', prefix .. id, 'c', ARGV[7])
+  if ARGV[8] then call('HSET', prefix .. id, 'm', ARGV[8]) end
+end
 if ARGV[6] == 'semaphore' then
   call('HSET', prefix .. id, 'f', ARGV[7])
   if ARGV[8] ~= '' then call('HSET', prefix .. id, 'b', ARGV[8]) end
@@ -231,6 +234,10 @@ fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Comm
             begin(&OPEN).bytes("semaphore").number(permits).bytes(bound)
         }
         Spec::Queue(capacity) => begin(&OPEN).bytes("queue").number(within(capacity, 0, CAPACITY_MAX)?),
+        Spec::JoinableQueue { maxsize, max_deliveries } => {
+            let most = within(max_deliveries.into(), 1, u32::MAX.into())?;
+            begin(&OPEN).bytes("queue").number(within(maxsize, 0, CAPACITY_MAX)?).number(most)
+        }
         // The capabilities name only the kinds above.
         _ => return Err(Fault::Unsupported.into()),
     })

@@ -1,4 +1,4 @@
-//! `Queue`.
+//! `Queue`, and what it has in common with a [`JoinableQueue`](super::joinable_queue).
 //!
 //! | where | what it holds |
 //! |---|---|
@@ -16,6 +16,7 @@ use super::command::{Command, Keys, check};
 use super::line::{LINES, note, with_lines};
 use super::page::PAGE;
 use super::script::{Script, scripts};
+use super::stored::stored;
 use super::wait::Ask;
 use crate::backend::CallError;
 use crate::limits::VALUES_AT_ONCE_MAX;
@@ -43,10 +44,18 @@ local function admit(head)
     answer(waiter, '0')
   end
 end
--- Takes items for a call: one, or as many as fit in one answer. Records them, unless the call has no name.
+-- Splits a task, or a failed one, into its number and itself.
+local function parts_of(task)
+  local colon = task:find(':', 1, true)
+  return tonumber(task:sub(1, colon - 1)), task:sub(colon + 1)
+end
+-- Takes items for a call: one, a task, or as many as fit in one answer. Records them, unless the call has no name.
 local function take(head, waiter, max)
   local data, items = head .. ':d', nil
   if max == '' then items = {call('LPOP', data)}
+  elseif max == 'task' then
+    local deliveries, task = parts_of(call('LPOP', data))
+    items = {digits(deliveries + 1) .. ':' .. task}
   else
     items = page({}, 0, tonumber(max), 1, function(at, count) return call('LRANGE', data, at, at + count - 1) end)
     call('LTRIM', data, #items, -1)
@@ -63,14 +72,28 @@ local function serve_getters(head)
   while call('EXISTS', head .. ':d') == 1 do
     local waiter, wants = next_of(head)
     if not waiter then break end
-    take(head, waiter, wants:match('^%d*'))
+    take(head, waiter, wants:match('^%w*'))
     -- It asks again, and finds its items.
     answer(waiter, '17 0')
     has_served = true
   end
   return has_served
 end
-local function give_back(head, item) call('LPUSH', head .. ':d', item) end
+-- Puts a task aside that was delivered too often.
+local function fail(head, task)
+  local number = digits(call('HINCRBY', head, 'y', 1) - 1)
+  call('ZADD', head .. ':f', number, number .. ':' .. task)
+  if call('ZCARD', head .. ':f') > 65536 then call('ZPOPMIN', head .. ':f') end
+end
+-- Takes back an item, or a task that is not done.
+local function give_back(head, item)
+  local most = tonumber(call('HGET', head, 'm'))
+  if most then
+    local deliveries, task = parts_of(item)
+    if deliveries >= most then return fail(head, task) end
+  end
+  call('LPUSH', head .. ':d', item)
+end
 -- Takes back what sessions that have ended were given. Returns until when no other session surely ends.
 local function free_items(head)
   local till, ended = now + 3600000000, {}
@@ -105,11 +128,20 @@ local function answer_all(head, tail, text)
     answer(waiter, text)
   end
 end
+-- Answers those who wait for something that cannot come any more, or for the end of all tasks.
 local function finish(head)
-  if call('HEXISTS', head, 'x') == 0 or call('EXISTS', head .. ':d') == 1 then return end
-  -- No more items can come.
-  answer_all(head, ':q', '-26')
+  if call('EXISTS', head .. ':d') == 1 then return end
+  if call('HEXISTS', head, 'm') == 1 then
+    -- A task that is not done may come back.
+    if call('EXISTS', head .. ':z') == 1 then return end
+    if call('EXISTS', head .. ':j') == 1 then
+      call('HINCRBY', head, 'e', 1)
+      answer_all(head, ':j', '0')
+    end
+  end
+  if call('HEXISTS', head, 'x') == 1 then answer_all(head, ':q', '-26') end
 end
+local function unfinished(head) return call('LLEN', head .. ':d') + call('HLEN', head .. ':z') end
 local function serve_queue(head)
   local till = free_items(head)
   local ends = admit(head)
@@ -117,23 +149,27 @@ local function serve_queue(head)
   finish(head)
   return math.min(till, ends or till)
 end
-SERVE['12'] = serve_queue
+SERVE['12'], SERVE['13'] = serve_queue, serve_queue
+-- What was taken by a call, as its answer.
+local function given(waiter, items, max)
+  if max == '' then return {4, items[1]} end
+  if max == 'task' then
+    local deliveries, task = parts_of(items[1])
+    return {18, number_of(waiter), deliveries, task}
+  end
+  table.insert(items, 1, 8)
+  table.insert(items, 2, 0)
+  return items
+end
 ";
 
 /// Checks that the object is a queue of the kind that the first argument names.
-const CHECKED_QUEUE: &str = r"
+pub(super) const CHECKED_QUEUE: &str = r"
 local found = call('HMGET', HEAD, 'k', 'c', 'x')
 local KIND, CAPACITY, IS_CLOSED = found[1], tonumber(found[2]), found[3]
 if KIND ~= ARGV[1] then
   if KIND then return {-2, tonumber(KIND)} end
   return {-1}
-end
--- What was taken by a call, as its answer.
-local function given(items, max)
-  if max == '' then return {4, items[1]} end
-  table.insert(items, 1, 8)
-  table.insert(items, 2, 0)
-  return items
 end
 -- Why so many items cannot be put at all.
 local function refused(count)
@@ -186,7 +222,7 @@ if is_put() then
   return {0}
 end
 return {17, digits(math.max(0, till - now)), 1}";
-    /// The arguments after the kind are the call, or nothing for one that nobody records, the most items, or nothing for one item as it is,
+    /// The arguments after the kind are the call, or nothing for one that nobody records, the most items, `task`, or nothing for one item,
     /// whether the call waits, and the object, or nothing if its session has used the object before.
     GET [LINES, PAGE, QUEUES] = r"
 local me, max, waits, object = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -198,7 +234,7 @@ local function mine()
   local items = me ~= '' and call('HGET', ORDER, me)
   if not items then return nil end
   drop_answer(me)
-  return given(cmsgpack.unpack(items), max)
+  return given(me, cmsgpack.unpack(items), max)
 end
 local found, till = mine(), now
 if found then return found end
@@ -210,9 +246,9 @@ end
 if call('EXISTS', DATA) == 1 and call('EXISTS', HEAD .. ':q') == 0 then
   local items = take(HEAD, me, max)
   if call('EXISTS', HEAD .. ':p') == 1 then serve_queue(HEAD) end
-  return given(items, max)
+  return given(me, items, max)
 end
-if IS_CLOSED then return {-26} end
+if IS_CLOSED and (max ~= 'task' or unfinished(HEAD) == 0) then return {-26} end
 if me == '' then return {-4} end
 if waits == '0' then return {-20} end
 return park(HEAD, me, max, till)";
@@ -239,23 +275,56 @@ fn on(script: &'static Script, keys: &Keys, object: ObjectId, kind: Kind) -> Com
 /// # Errors
 /// [`CallError::Fault`] if the operation is refused without a call.
 pub(super) fn command(keys: &Keys, object: ObjectId, op: QueueOp<Raw<'_>>) -> Result<Command, CallError> {
-    let on = |script| on(script, keys, object, Kind::Queue);
+    let kind = Kind::Queue;
     // Nobody records what these calls get.
-    let get = |max: &str| on(&GET).bytes("").bytes(max).number(0).bytes("");
+    let get = |max: &str| on(&GET, keys, object, kind).bytes("").bytes(max).number(0).bytes("");
     Ok(match op {
-        QueueOp::Put(item) => on(&PUT).value(item),
-        QueueOp::PutMany(items) => {
-            check(items.len(), VALUES_AT_ONCE_MAX)?;
-            on(&PUT).values(items)
-        }
+        QueueOp::Put(item) => put(keys, object, kind, &[item])?,
+        QueueOp::PutMany(items) => put(keys, object, kind, &items)?,
         QueueOp::Get => get(""),
         QueueOp::GetMany(0) => return Err(Fault::OutOfRange { least: 1, most: u64::MAX }.into()),
         QueueOp::GetMany(max) => get(&max.to_string()),
-        QueueOp::Len => on(&LEN),
-        QueueOp::Capacity => on(&CAPACITY),
-        QueueOp::Close => on(&CLOSE),
-        QueueOp::IsClosed => on(&IS_CLOSED),
+        QueueOp::Len => len(keys, object, kind),
+        QueueOp::Capacity => capacity(keys, object, kind),
+        QueueOp::Close => close(keys, object, kind),
+        QueueOp::IsClosed => is_closed(keys, object, kind),
     })
+}
+
+/// Puts items if there is room.
+///
+/// # Errors
+/// [`Fault::TooMany`].
+pub(super) fn put(
+    keys: &Keys,
+    object: ObjectId,
+    kind: Kind,
+    items: &[Raw<'_>],
+) -> Result<Command, CallError> {
+    check(items.len(), VALUES_AT_ONCE_MAX)?;
+    Ok(with_items(on(&PUT, keys, object, kind), kind, items))
+}
+
+/// Adds items. A task was never delivered before.
+fn with_items(command: Command, kind: Kind, items: &[Raw<'_>]) -> Command {
+    let mark = if kind == Kind::JoinableQueue { &b"0:"[..] } else { b"" };
+    items.iter().fold(command, |command, item| command.bytes([mark, &stored(*item)].concat()))
+}
+
+pub(super) fn len(keys: &Keys, object: ObjectId, kind: Kind) -> Command {
+    on(&LEN, keys, object, kind)
+}
+
+pub(super) fn capacity(keys: &Keys, object: ObjectId, kind: Kind) -> Command {
+    on(&CAPACITY, keys, object, kind)
+}
+
+pub(super) fn close(keys: &Keys, object: ObjectId, kind: Kind) -> Command {
+    on(&CLOSE, keys, object, kind)
+}
+
+pub(super) fn is_closed(keys: &Keys, object: ObjectId, kind: Kind) -> Command {
+    on(&IS_CLOSED, keys, object, kind)
 }
 
 /// A call that belongs to a session.
@@ -274,13 +343,15 @@ pub(super) fn put_later(keys: &Keys, named: Named<'_>, items: &[Raw<'_>]) -> Com
     let Named { object, kind, call, is_new, ask } = named;
     let put = on(&PUT_LATER, keys, object, kind).bytes(call).number(u8::from(ask.joins));
     let put = put.bytes(note(object, is_new));
-    if ask.mark.is_some() { put } else { put.values(items.iter().copied()) }
+    if ask.mark.is_some() { put } else { with_items(put, kind, items) }
 }
 
+/// Says that a call takes a task, in the place of the most items.
+pub(super) const TASK: &str = "task";
+
 /// Takes items once there are some: at most so many, or one.
-pub(super) fn get(keys: &Keys, named: Named<'_>, max: Option<u64>) -> Command {
+pub(super) fn get(keys: &Keys, named: Named<'_>, max: &str) -> Command {
     let Named { object, kind, call, is_new, ask } = named;
-    let max = max.map(|max| max.to_string()).unwrap_or_default();
     let get = on(&GET, keys, object, kind).bytes(call).bytes(max).number(u8::from(ask.joins));
     get.bytes(note(object, is_new))
 }
@@ -291,4 +362,15 @@ pub(super) fn was_read(keys: &Keys, object: ObjectId, call: &str, is_put: bool) 
     let mut remove = redis::cmd("HDEL");
     remove.arg(if is_put { format!("{head}:a") } else { given }).arg(call);
     remove
+}
+
+#[cfg(test)]
+mod tests {
+    use super::QUEUES;
+    use crate::limits::FAILED_TASKS_MAX;
+
+    #[test]
+    fn the_limit_of_failed_tasks_is_that_of_all_backends() {
+        assert!(QUEUES.contains(&format!("> {FAILED_TASKS_MAX} then")));
+    }
 }
