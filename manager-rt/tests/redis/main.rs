@@ -9,6 +9,7 @@ mod lines;
 mod queues;
 mod restarts;
 mod server;
+mod tasks;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
