@@ -10,6 +10,7 @@
 //! | the others | the scripts of one kind of object each, and of the manager itself |
 
 mod answer;
+mod barrier;
 mod command;
 mod condition;
 mod connection;
@@ -55,27 +56,9 @@ use crate::proto::{
     Answer, Call, Fault, Kind, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp, Step,
 };
 
-/// The kinds of objects that this engine has.
-const KINDS: Kinds = Kinds::of(&[
-    Kind::List,
-    Kind::Dict,
-    Kind::Namespace,
-    Kind::Value,
-    Kind::Array,
-    Kind::Lock,
-    Kind::RLock,
-    Kind::Semaphore,
-    Kind::BoundedSemaphore,
-    Kind::Condition,
-    Kind::Event,
-    Kind::Queue,
-    Kind::JoinableQueue,
-]);
-
 /// A client of the objects in a Redis or Valkey server.
 ///
-/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object except
-/// barriers. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
+/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
 ///
 /// # Fork safety
 /// A forked child makes its own connections, and holds none of its parent's locks and permits.
@@ -173,7 +156,8 @@ impl Redis {
             Op::JoinableQueue(op) => {
                 joinable_queue::command(keys, object, op, self.sessions.existing().as_deref())?
             }
-            // The capabilities name only the kinds above.
+            Op::Barrier(op) => barrier::command(keys, object, &op).ok_or(Fault::Unsupported)?,
+            // The others need a session.
             _ => return Err(Fault::Unsupported.into()),
         }))
     }
@@ -227,7 +211,8 @@ fn not_connected(error: &RedisError) -> Unreachable {
 impl Backend for Redis {
     fn caps(&self) -> Caps {
         let death = Death::Within(self.terms.lease);
-        let caps = Caps::new(NAME).kinds(KINDS).references(References::None).exact_counts(true).fair(true);
+        let caps =
+            Caps::new(NAME).kinds(Kinds::ALL).references(References::None).exact_counts(true).fair(true);
         caps.death(death).unread_returns(true).requeue_front(true).atomic_put_many(true)
     }
 

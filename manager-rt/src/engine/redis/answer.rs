@@ -180,7 +180,9 @@ fn reply_of(number: i64, items: &mut Items) -> Result<Reply<Payload>, CallError>
         11 => Reply::Object { id: ObjectId(items.count()?), created: items.number()? != 0 },
         12 => Reply::Names(items.names()?),
         13 => Reply::Scanned { found: items.optional()?, next: items.optional()?, version: items.count()? },
-        14 => Reply::Info(Info::new().objects(items.count()?).waiters(items.count()?)),
+        14 => {
+            Reply::Info(Info::new().objects(items.count()?).waiters(items.count()?).clients(items.count()?))
+        }
         15 => {
             let (token, owner_died, timed_out) = items.granted()?;
             Reply::Granted { token, owner_died, timed_out }
@@ -194,6 +196,7 @@ fn reply_of(number: i64, items: &mut Items) -> Result<Reply<Payload>, CallError>
             let deliveries = u32::try_from(deliveries).map_err(|_| CallError::Protocol)?;
             Reply::Leased { lease, deliveries, task: items.value()? }
         }
+        19 => Reply::Acts { index: items.count()?, round: items.count()? },
         _ => return Err(CallError::Protocol),
     })
 }
@@ -218,6 +221,7 @@ fn fault_of(number: i64, items: &mut Items) -> Result<Fault, CallError> {
         -24 => Fault::OverReleased,
         -25 => Fault::TimedOut,
         -26 => Fault::Closed,
+        -27 => Fault::Broken,
         -28 => Fault::OutOfRange { least: 0, most: items.count()? },
         -29 => Fault::Full,
         _ => return Err(CallError::Protocol),

@@ -8,7 +8,7 @@ use super::command::Command;
 use super::queue::{Named, TASK};
 use super::session::{Session, next_call};
 use super::wait::{Ask, Waiting, surely};
-use super::{condition, event, joinable_queue, lock, queue, semaphore};
+use super::{barrier, condition, event, joinable_queue, lock, queue, semaphore};
 use crate::backend::{CallError, Change};
 use crate::proto::{
     Answer, Call, ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, Op, Payload, QueueOp, Raw,
@@ -52,6 +52,7 @@ impl Redis {
             Op::Queue(QueueOp::PutMany(ref items)) if call.wait != Wait::No => {
                 self.put(call, Kind::Queue, items)
             }
+            Op::Barrier(ref op) => return self.call_of_party(call, op),
             Op::JoinableQueue(ref op) => return self.call_of_tasks(call, op),
             _ => return None,
         })
@@ -116,7 +117,7 @@ impl Redis {
 
     /// Runs a call that takes something or waits. `ask` makes its command: from the session, the name of the call, whether the
     /// session has not used the object before, and how the call asks.
-    fn take(
+    pub(super) fn take(
         &self,
         call: &Call<Raw<'_>>,
         ask: impl Fn(&Session, &str, bool, Ask) -> Command,
@@ -173,7 +174,9 @@ impl Redis {
                 }
             }
             self.note(change, &answer, &session);
-            if let Some(read) = self.was_read(call, &name).filter(|_| answer.is_ok()) {
+            if let Some(read) =
+                self.was_read(call, &name).filter(|_| matches!(answer, Ok(_) | Err(Fault::Broken)))
+            {
                 // Otherwise what was given would come back at the end of the session.
                 self.link
                     .post(&read)
@@ -192,13 +195,14 @@ impl Redis {
             Op::Queue(QueueOp::Put(_) | QueueOp::PutMany(_))
             | Op::JoinableQueue(JoinableQueueOp::Put(_) | JoinableQueueOp::PutMany(_)) => true,
             Op::Queue(_) => false,
+            Op::Barrier(_) => return Some(barrier::was_read(&self.keys, call.object, name)),
             _ => return None,
         };
         Some(queue::was_read(&self.keys, call.object, name, is_put))
     }
 
     /// Runs a call that gives something back. `ask` makes its command, unless nothing has to be done yet.
-    fn give_back(
+    pub(super) fn give_back(
         &self,
         call: &Call<Raw<'_>>,
         ask: impl FnOnce(&Session) -> Option<Command>,

@@ -14,6 +14,7 @@
 //! session lives, by putting the answer into that call's own list. So nobody overtakes, and no wake-up is lost. What a session
 //! held that has ended is freed by whoever looks at the object next: the waiters look once the session may have ended.
 
+use super::barrier::BARRIERS;
 use super::command::{Command, Keys};
 use super::lock::LOCKS;
 use super::page::PAGE;
@@ -89,8 +90,8 @@ local function park(head, waiter, wants, till, tail)
   return {17, digits(math.max(0, till - now))}
 end
 local function note(session, object) call('SADD', TAG .. 's:' .. session, object) end
--- How to serve the line of an object of each kind.
-local SERVE = {}
+-- How to serve the line of an object of each kind, and what else has to be done if a call gives up that has arrived.
+local SERVE, LEFT = {}, {}
 ";
 
 /// Serves the lines of all kinds of objects.
@@ -99,6 +100,7 @@ const SERVES: &[&str] = &[
     PERMITS,
     PAGE,
     QUEUES,
+    BARRIERS,
     r"
 local function serve(head)
   local kind = call('HGET', head, 'k')
@@ -142,6 +144,8 @@ for _ = 1, 64 do
   local object = call('SPOP', objects)
   if not object then break end
   local head = TAG .. 'o:' .. object
+  -- The calls of the session in the line may concern others, so they are found there first.
+  serve(head)
   for _, tail in ipairs(TAILS) do
     for _, waiter in ipairs(call('LRANGE', head .. tail, 0, -1)) do
       if session_of(waiter) == session then
@@ -163,7 +167,10 @@ static LEAVE: Script = Script::new(|| {
     let leave = r"
 freeing()
 if wants_of(ARGV[1]) then
-  for _, tail in ipairs(TAILS) do call('LREM', HEAD .. tail, 1, ARGV[1]) end
+  local left = LEFT[call('HGET', HEAD, 'k')]
+  for _, tail in ipairs(TAILS) do
+    if call('LREM', HEAD .. tail, 1, ARGV[1]) == 1 and tail == ':q' and left then left(HEAD) end
+  end
   answer(ARGV[1], '-25')
   -- The next one in the line may want less.
   serve(HEAD)

@@ -18,7 +18,7 @@ use super::line::LINES;
 use super::script::{Compiled, Script, compile};
 use crate::OsError;
 use crate::backend::CallError;
-use crate::limits::{CAPACITY_MAX, PERMITS_MAX, VALUES_AT_ONCE_MAX};
+use crate::limits::{CAPACITY_MAX, PARTIES_MAX, PERMITS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{Fault, Kind, ManagerOp, Raw, Spec};
 
 /// Makes an object, whose keys are made here. The arguments are the name, the kind, the fingerprint of its type, what the
@@ -57,7 +57,7 @@ if ARGV[6] == 'value' then call('SET', data, ARGV[7]) end
 if ARGV[6] == 'array' then
   for i = 7, #ARGV do call('HSET', data, i - 7, ARGV[i]) end
 end
-if ARGV[6] == 'queue' then
+if ARGV[6] == 'limit' then
   call('HSET', prefix .. id, 'c', ARGV[7])
   if ARGV[8] then call('HSET', prefix .. id, 'm', ARGV[8]) end
 end
@@ -107,7 +107,7 @@ for _, tail in ipairs(TAILS) do
   end
   call('UNLINK', head .. tail)
 end
-for _, part in ipairs({'', ':d', ':z', ':s', ':a', ':f'}) do call('UNLINK', head .. part) end
+for _, part in ipairs({'', ':d', ':z', ':s', ':a', ':f', ':w'}) do call('UNLINK', head .. part) end
 call('HDEL', KEYS[1], ARGV[1])
 call('ZREM', KEYS[2], ARGV[1])
 call('SREM', KEYS[3], id)
@@ -127,8 +127,12 @@ end
 return out"])
 });
 
-static INFO: Script =
-    Script::new(|| compile(&["return {14, call('SCARD', KEYS[3]), call('HLEN', KEYS[5])}"]));
+static INFO: Script = Script::new(|| {
+    compile(&[
+        LINES,
+        "return {14, call('SCARD', KEYS[3]), call('HLEN', WAITS), call('ZCOUNT', SESSIONS, '(' .. digits(now), '+inf')}",
+    ])
+});
 
 static ATTACH: Script = Script::new(|| {
     compile(&[r"
@@ -233,12 +237,11 @@ fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Comm
                 if spec.kind() == Kind::BoundedSemaphore { permits.to_string() } else { String::new() };
             begin(&OPEN).bytes("semaphore").number(permits).bytes(bound)
         }
-        Spec::Queue(capacity) => begin(&OPEN).bytes("queue").number(within(capacity, 0, CAPACITY_MAX)?),
+        Spec::Queue(capacity) => begin(&OPEN).bytes("limit").number(within(capacity, 0, CAPACITY_MAX)?),
         Spec::JoinableQueue { maxsize, max_deliveries } => {
             let most = within(max_deliveries.into(), 1, u32::MAX.into())?;
-            begin(&OPEN).bytes("queue").number(within(maxsize, 0, CAPACITY_MAX)?).number(most)
+            begin(&OPEN).bytes("limit").number(within(maxsize, 0, CAPACITY_MAX)?).number(most)
         }
-        // The capabilities name only the kinds above.
-        _ => return Err(Fault::Unsupported.into()),
+        Spec::Barrier(parties) => begin(&OPEN).bytes("limit").number(within(parties, 1, PARTIES_MAX)?),
     })
 }
