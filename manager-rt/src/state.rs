@@ -213,7 +213,9 @@ impl State {
         {
             return Heard::Unsettled;
         }
+        let ends = self.snapshots.ends();
         let outcome = self.run(caller, Call { wait: Wait::No, ..call });
+        self.snapshots.keep_ends(ends);
         self.core.count_notice(caller.client);
         if matches!(outcome, Outcome::Parked)
             && let Some(client) = self.core.clients.get_mut(caller.client)

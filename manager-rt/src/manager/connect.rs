@@ -109,11 +109,13 @@ impl Manager {
         address_of(&**self.backend())
     }
 
-    /// Ends the manager for all its clients. If this process started it, waits for the server's end.
+    /// Ends the manager for all its clients. A server that [keeps](ManagerBuilder::keep) its objects has saved them when this
+    /// returns. If this process started the server, waits for its end.
     ///
     /// # Errors
-    /// [`CallError`]; [`CallError::ServerGone`] if it has already ended; [`Fault::NotSaved`](crate::proto::Fault::NotSaved) if
-    /// this process started it with [`keep`](ManagerBuilder::keep), and it could not save its objects. They are lost then.
+    /// [`CallError`]; [`CallError::ServerGone`] if it has already ended; [`CallError::OutcomeUnknown`] if it ends for another reason
+    /// meanwhile; [`Fault::NotSaved`](crate::proto::Fault::NotSaved) if it could not save its objects. It ends nevertheless, and
+    /// what the file does not contain is lost.
     pub fn shutdown(&self) -> Result<(), CallError> {
         let outcome = self.ask(ManagerOp::Shutdown).map(drop);
         #[cfg(feature = "server")]

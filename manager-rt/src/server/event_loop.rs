@@ -184,7 +184,9 @@ impl EventLoop {
         while !self.is_ending && !self.state.has_ended() {
             self.round(&mut events)?;
         }
-        if self.is_saved { Ok(()) } else { self.save_at_end() }
+        let saved = if self.is_saved { Ok(()) } else { self.save_at_end() };
+        self.answer_ends(saved);
+        saved
     }
 
     /// Waits until something happens, and lets each connection that has sent something have a turn.

@@ -25,6 +25,8 @@ pub(super) struct Snapshots {
     new: Vec<Asked>,
     /// How many are not answered, among them the new ones.
     waiting: usize,
+    /// The clients, and the numbers of their calls, that have asked the manager to end, and wait until it is saved.
+    ends: Vec<(ClientId, u64)>,
 }
 
 impl Snapshots {
@@ -47,6 +49,28 @@ impl Snapshots {
     /// Returns the new calls.
     pub(super) fn take(&mut self) -> Vec<Asked> {
         std::mem::take(&mut self.new)
+    }
+
+    /// Adds a call that waits for the end. Above the limit, it gets no answer: the end of the connection says enough.
+    pub(super) fn add_end(&mut self, client: ClientId, call: u64) {
+        if self.ends.len() < SNAPSHOTS_WAITING_MAX {
+            self.ends.push((client, call));
+        }
+    }
+
+    /// Returns how many calls wait for the end.
+    pub(super) const fn ends(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Keeps only the first ones of the calls that wait for the end.
+    pub(super) fn keep_ends(&mut self, count: usize) {
+        self.ends.truncate(count);
+    }
+
+    /// Returns the calls that wait for the end.
+    pub(super) fn take_ends(&mut self) -> Vec<(ClientId, u64)> {
+        std::mem::take(&mut self.ends)
     }
 
     /// Records that a call is answered.
@@ -75,5 +99,14 @@ mod tests {
         assert_eq!(snapshots.add(asked()), Err(Fault::TooMany { limit }), "they are not answered");
         snapshots.is_over();
         assert_eq!(snapshots.add(asked()), Ok(()));
+    }
+
+    #[test]
+    fn as_many_calls_wait_for_the_end_as_the_limit_and_not_one_more() {
+        let client = ClientId { slot: 0, serial: 1 };
+        let mut snapshots = Snapshots::default();
+        (0..=count_of(SNAPSHOTS_WAITING_MAX)).for_each(|call| snapshots.add_end(client, call));
+        assert_eq!(snapshots.take_ends().len(), SNAPSHOTS_WAITING_MAX);
+        assert_eq!(snapshots.take_ends(), []);
     }
 }

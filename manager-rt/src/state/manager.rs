@@ -29,6 +29,7 @@ impl State {
             ManagerOp::Bequeath { bequest } => self.bequeath(caller, bequest),
             ManagerOp::Names => Ok(Rest::Names(Listing::default())),
             ManagerOp::Snapshot { path } => return self.ask_for_snapshot(caller, path),
+            ManagerOp::Shutdown => return self.ask_to_end(caller),
             op => return self.run_at_once(caller, op).into(),
         };
         match rest {
@@ -64,17 +65,14 @@ impl State {
             | ManagerOp::Transit(_)
             | ManagerOp::Bequeath { .. }
             | ManagerOp::Names
-            | ManagerOp::Snapshot { .. } => Err(Fault::Unsupported),
+            | ManagerOp::Snapshot { .. }
+            | ManagerOp::Shutdown => Err(Fault::Unsupported),
             ManagerOp::Info => Ok(Reply::Info(self.info())),
             op @ (ManagerOp::Server
             | ManagerOp::Clients { .. }
             | ManagerOp::Objects { .. }
             | ManagerOp::Object { .. }
             | ManagerOp::Waits { .. }) => self.report(&op),
-            ManagerOp::Shutdown => {
-                self.has_ended = true;
-                DONE
-            }
         }
     }
 

@@ -109,6 +109,15 @@ fn children_of(server: &Server) -> Vec<u32> {
     children.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
+#[test]
+fn shutdown_fails_if_the_objects_cannot_be_saved() {
+    let place = Place::new();
+    let missing = place.text("missing/kept");
+    let mut server = serve(place, &["--keep", &missing]);
+    run(&mut at(&server, &["shutdown"])).refused(1, &[&server.addresses[0], "No such file"]);
+    assert_eq!(ended(&mut server.child).code(), Some(1));
+}
+
 /// Begins a snapshot, and stops the process that writes it, which is not the server. Returns the command and that process.
 fn stopped_snapshot(server: &Server, file: &str) -> (Child, u32) {
     let before = children_of(server);

@@ -62,7 +62,7 @@ pub fn is_main_thread() -> bool {
 ///
 /// # Errors
 /// None that is documented.
-pub(super) fn die_with(parent: u32) -> Result<bool, OsError> {
+pub fn die_with(parent: u32) -> Result<bool, OsError> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Checked afterwards: an end between the two is seen here.
     Ok(is_child_of(parent))

@@ -325,6 +325,14 @@ impl EventLoop {
         self.distribute();
     }
 
+    /// Tells those that have asked for the end of the server whether its objects are saved.
+    pub(super) fn answer_ends(&mut self, saved: Result<(), OsError>) {
+        let outcome = saved.or_else(not_saved);
+        self.state.end_is_over(outcome, now_nanos(), &mut self.effects);
+        self.distribute();
+        self.flush_all();
+    }
+
     /// Saves the objects at the end, if that was asked for. Snapshots that have not begun are not written.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use crate::state::context::{DONE, Outcome};
 use crate::state::{Caller, Effects, State};
 
 impl State {
-    /// Accepts calls for snapshots. The caller takes and answers them.
+    /// Accepts calls for snapshots. The caller takes and answers them, and those that ask for the end.
     pub(crate) const fn accept_snapshots(&mut self) {
         self.snapshots.are_written = true;
     }
@@ -23,6 +23,25 @@ impl State {
             }
             Err(fault) => Outcome::Answer(Err(fault)),
         }
+    }
+
+    /// Ends the manager. If somebody may have to save it first, the client waits for that.
+    pub(in crate::state) fn ask_to_end(&mut self, caller: Caller<'_>) -> Outcome {
+        self.has_ended = true;
+        if !self.snapshots.are_written {
+            return Outcome::Answer(DONE);
+        }
+        self.snapshots.add_end(caller.client, caller.call);
+        Outcome::Parked
+    }
+
+    /// Answers the clients that have asked for the end.
+    pub(crate) fn end_is_over(&mut self, outcome: Result<(), Fault>, now: u64, effects: &mut Effects) {
+        self.begin(now);
+        for (client, call) in self.snapshots.take_ends() {
+            self.core.answer(client, call, outcome.and(DONE));
+        }
+        self.settle(effects);
     }
 
     /// Returns the snapshots that clients have asked for since the last call.

@@ -1,8 +1,7 @@
 //! `shutdown`: ends the server.
 //!
-//! A server that has been asked to end closes its connections when it has ended, and before that it may save its objects for
-//! minutes. So the command asks once more over the same connection. The answer never comes, and the end of the connection says that the server has
-//! ended.
+//! A server answers when it has saved its objects, or could not. It closes its connections when it has ended, so the command asks
+//! once more over the same connection. The answer never comes, and the end of the connection says that the server has ended.
 
 use std::thread;
 use std::time::{Duration, Instant};
