@@ -42,7 +42,7 @@ pub use self::in_place::write_at;
 pub use self::lifeline::{Lifeline, release_lifelines, renew};
 pub(crate) use self::lifetime::parent_pid;
 pub use self::lifetime::{
-    at_exit, has_children_noted, is_main_thread, note_child, note_start, own_pid, started_by,
+    at_exit, die_with, has_children_noted, is_main_thread, note_child, note_start, own_pid, started_by,
 };
 pub(crate) use self::output::flush_output;
 pub use self::refused::ForkError;

@@ -188,7 +188,7 @@ impl ServerBuilder {
 
     /// Saves the objects to the file of [`keep`](Self::keep) at these intervals, too, so that a server that is killed has lost
     /// only what changed since the last time. Nothing is saved as long as nothing has changed since then. If the file
-    /// cannot be replaced, it stays as it is, and the server goes on.
+    /// cannot be replaced, it stays as it is, and the server goes on. A server that is killed while it saves leaves the previous file.
     #[must_use]
     pub fn keep_every(mut self, interval: Duration) -> Self {
         self.keep_every = Some(interval);
@@ -375,8 +375,8 @@ impl fmt::Debug for ServerBuilder {
     }
 }
 
-/// Takes the right to keep objects in a file, from before it is read. A server that has just been killed may have left a process that
-/// writes to it, so this waits for a while.
+/// Takes the right to keep objects in a file, from before it is read. A server may be about to end, or have left a process that writes a
+/// snapshot to it, so this waits for a while.
 fn kept(path: PathBuf) -> Result<Kept, RestoreError> {
     match Claim::take_within(&path, Deadline::after(END_TIME_MAX)) {
         Ok(claim) => Ok(Kept { path, claim: Some(claim) }),

@@ -44,8 +44,8 @@ pub enum SnapshotFault {
     /// The objects exceed a limit of the manager, such as that of its memory.
     #[error("the manager cannot hold what is in it: {0}")]
     Limit(Fault),
-    /// Another server [keeps](crate::ServerBuilder::keep) its objects in the file, or a process that it forked is still writing
-    /// to it.
+    /// Another server [keeps](crate::ServerBuilder::keep) its objects in the file, or a process that was forked for a snapshot is
+    /// still writing to it.
     #[error("another server keeps its objects in it")]
     KeptByAnother,
     /// The file cannot be read.

@@ -23,6 +23,7 @@ tests! {
     a_file_that_a_server_has_never_read_is_not_replaced,
     a_server_that_could_never_keep_its_objects_does_not_start,
     a_writer_that_outlives_its_server_is_never_overtaken,
+    a_writer_of_the_kept_file_ends_with_its_server,
     a_snapshot_without_time_fails_and_the_server_goes_on,
     a_writer_that_hangs_is_killed_when_its_time_is_over,
     a_writer_of_another_file_does_not_delay_the_end,
@@ -146,7 +147,8 @@ fn a_writer_that_outlives_its_server_is_never_overtaken() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     loop {
-        let first = keeping(&file).unwrap();
+        // It does not keep its objects in the file.
+        let first = Manager::start().unwrap();
         let server = Place::of(&first);
         let list = first.named("list").list::<Vec<u8>>().unwrap();
         list.clear().unwrap();
@@ -173,6 +175,42 @@ fn a_writer_that_outlives_its_server_is_never_overtaken() {
         Ok(200),
         "it has what was written last"
     );
+    second.shutdown().unwrap();
+    reap_all();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+/// Even one that is stopped, which would keep the next server from its file for ever.
+fn a_writer_of_the_kept_file_ends_with_its_server() {
+    set_child_subreaper(Some(getpid())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let first = keeping(&file).unwrap();
+    let server = Place::of(&first);
+    first.named("list").list::<Vec<u8>>().unwrap().extend(&vec![vec![1; 100_000]; 200]).unwrap();
+    let value = first.named("value").value(&1_u8).unwrap();
+    first.snapshot(&file).unwrap();
+    value.set(&2).unwrap();
+    let is_new = |entry: std::io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().to_string_lossy().ends_with(".mp-new"))
+    };
+    let (saver, writer) = loop {
+        let saver = spawn(|| drop(first.snapshot(&file)));
+        let is_over = || matches!(saver.wait(Deadline::after(Duration::ZERO)), Ok(Some(_)));
+        // From then on, it writes, and is more than a copy of the server.
+        while !is_over() && !fs::read_dir(folder.path()).unwrap().any(is_new) {}
+        match stop_child_of(server.server, is_over) {
+            Some(writer) => break (saver, writer),
+            None => succeeded(&saver),
+        }
+    };
+    server.signal(Signal::KILL);
+    let second = keeping(&file).unwrap();
+    succeeded(&saver);
+    eventually("the writer has ended", || {
+        is_in_state(writer, 'Z') || !Path::new(&format!("/proc/{writer}")).exists()
+    });
+    assert_eq!(second.named("value").value(&0_u8).unwrap().get(), Ok(1), "it was not written to its end");
     second.shutdown().unwrap();
     reap_all();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");

@@ -3,6 +3,9 @@
 //! A forked child has the memory of the server as it was at one moment, and writes it to the file. The server only forks, and
 //! hears of the child's end. The kernel copies the pages that the server changes meanwhile.
 //!
+//! A child that writes to the file in which the server keeps its objects ends with the server, so that the next server can begin with
+//! that file at once, even if the child is stopped or its disk is slow. One that writes to another file goes on: nobody waits for that file.
+//!
 //! A process with other threads cannot fork safely: a thread may hold the lock of the allocator, for example. In such a process,
 //! the server writes the snapshot itself, and its clients wait.
 //!
@@ -20,7 +23,7 @@ use std::time::Duration;
 use mio::Interest;
 use mio::unix::SourceFd;
 use mp_sys::OsError;
-use mp_sys::child::{ChildProcess, Ended, ForkError, fork_to_write};
+use mp_sys::child::{ChildProcess, Ended, ForkError, die_with, fork_to_write, own_pid};
 use mp_sys::deadline::{Deadline, now_nanos};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -268,7 +271,8 @@ impl EventLoop {
         // The child gets it with the fork, and keeps it until it ends.
         let lent = right.lend()?;
         let state = &self.state;
-        let write = || match right.save(state, lent.as_fd(), deadline) {
+        let server = claim.is_none().then(own_pid);
+        let write = || match ends_with(server).and_then(|()| right.save(state, lent.as_fd(), deadline)) {
             Ok(()) => SAVED,
             Err(error) => error.raw_os_error(),
         };
@@ -392,4 +396,15 @@ impl EventLoop {
 
 pub(super) fn not_saved(error: OsError) -> Result<(), Fault> {
     Err(Fault::NotSaved { errno: error.raw_os_error() })
+}
+
+/// Makes the kernel end this process, which was forked, with its server, if it is to end with one.
+///
+/// # Errors
+/// `ESRCH` if the server has already ended; those of prctl(2).
+fn ends_with(server: Option<u32>) -> Result<(), OsError> {
+    match server.map(die_with).transpose()? {
+        Some(false) => Err(Errno::SRCH.into()),
+        _ => Ok(()),
+    }
 }

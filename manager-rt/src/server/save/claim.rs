@@ -7,7 +7,7 @@
 //!
 //! A process that is forked to write holds the lock as well, from the moment of the fork. So if its server is killed
 //! and another one begins with the same file, the older state never replaces a newer one: nobody else can write before that
-//! process has ended.
+//! process has ended. It ends with its server, if the server keeps its objects in the file.
 //!
 //! # Which file is replaced
 //! A symbolic link stays, and the file to which it leads is replaced. What is neither a file nor missing stays as it is.
