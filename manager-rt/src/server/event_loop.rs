@@ -338,6 +338,12 @@ impl EventLoop {
         self.frames.whole()
     }
 
+    /// Sets how much a step of the state machine does.
+    #[cfg(test)]
+    pub(super) const fn set_step(&mut self, units: usize) {
+        self.state.set_step(units);
+    }
+
     /// Returns the number of connections.
     #[cfg(test)]
     pub(super) fn peers(&self) -> usize {

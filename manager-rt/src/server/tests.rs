@@ -1,5 +1,6 @@
 //! A server with all kinds of peers: well-behaved, hostile, slow and dead.
 
+mod endings;
 mod golden_clients;
 mod heirs;
 mod long_frames;
@@ -32,7 +33,19 @@ impl Running {
     fn start(builder: ServerBuilder) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("manager.sock");
-        let server = builder.bind(&path).unwrap();
+        Self::serve(builder.bind(&path).unwrap(), path, folder)
+    }
+
+    /// Starts a server whose steps are as short as possible.
+    fn start_slow(builder: ServerBuilder) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manager.sock");
+        let mut server = builder.bind(&path).unwrap();
+        server.work.set_step(1);
+        Self::serve(server, path, folder)
+    }
+
+    fn serve(server: Server, path: PathBuf, folder: tempfile::TempDir) -> Self {
         let stopper = server.stopper();
         let thread = std::thread::Builder::new().spawn(move || server.serve().unwrap()).unwrap();
         Self { path, stopper, thread: Some(thread), _folder: folder }

@@ -59,6 +59,9 @@ struct Waiting {
     asked: Asked,
     /// When it has waited for too long, in nanoseconds of the monotonic clock.
     until: u64,
+    /// How many clients had ended before the call. What they had is released first, so that what they took and did not read is not
+    /// missing in the file.
+    endings: u64,
 }
 
 /// A snapshot that a child writes.
@@ -197,7 +200,7 @@ impl EventLoop {
             let is_here = |peer: &Peer| peer.client() == Some(asked.client) && !peer.is_remote();
             if peer.is_some_and(is_here) {
                 let until = now_nanos().saturating_add(nanos_of(self.saving.time_max));
-                self.saving.next.push_back(Waiting { asked, until });
+                self.saving.next.push_back(Waiting { asked, until, endings: self.state.endings() });
             } else {
                 self.end_snapshot(&asked, Err(Fault::Unauthorised));
             }
@@ -205,9 +208,10 @@ impl EventLoop {
         // Those that ask again and again do not prevent it.
         self.save_if_due();
         while self.saving.present.is_none()
+            && self.saving.next.front().is_some_and(|next| self.state.has_released(next.endings))
             && let Some(waiting) = self.saving.next.pop_front()
         {
-            let Waiting { asked, until } = waiting;
+            let Waiting { asked, until, .. } = waiting;
             self.begin_snapshot(&asked.path.clone(), until, Reason::Asked(asked));
         }
         self.end_late_snapshots();
@@ -352,6 +356,10 @@ impl EventLoop {
         let time = self.saving.time_max;
         let deadline = Deadline::after(time);
         let is_free = self.end_present(time.checked_div(2).unwrap_or_default());
+        let endings = self.state.endings();
+        while !self.state.has_released(endings) && self.state.tidy(&mut self.effects) {
+            self.distribute();
+        }
         self.flush_all();
         let saved = is_free.and_then(|()| match &mut self.saving.kept {
             Some(kept) => {
