@@ -10,7 +10,7 @@ use crate::limits::FILE_PATH_BYTES_MAX;
 use crate::manager::Manager;
 use crate::proto::{Call, Fault, ManagerOp, ObjectId, Op, Wait};
 
-/// Why a snapshot was not written. The file is as it was before, unless the outcome is unknown.
+/// Why a snapshot was not saved. The file is the previous one, or the complete new one: see [`Fault::NotSaved`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no snapshot in {}: {error}", path.display())]
 pub struct SnapshotError {

@@ -147,8 +147,9 @@ pub enum Fault {
         /// How many bytes the operation needed in addition to what was taken.
         asked: u64,
     },
-    /// A snapshot was not written, and the file is as it was before.
-    #[error("the snapshot was not written: {}", not_saved(*.errno))]
+    /// A snapshot was not saved. The file is complete: usually the previous one, or the new one if only the last step failed, which is to
+    /// write the folder through to the disk (`EIO`), or if the process that wrote it was killed in that step.
+    #[error("the snapshot was not saved: {}", not_saved(*.errno))]
     NotSaved {
         /// The error of the server's system, as in errno(3). A negative number is that of the signal that killed the process which
         /// wrote the snapshot, as in Python's exit codes: -9 for SIGKILL. 0 means that this process ended for an unknown

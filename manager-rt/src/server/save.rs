@@ -49,6 +49,9 @@ impl Claim {
     /// Replaces the file by a snapshot, with what was [lent](Self::lend) for that.
     ///
     /// # Errors
+    /// The file is as it was before, unless its folder cannot be written through to the disk (`EIO`). Then it is replaced, but may be the
+    /// previous one again after a crash of the machine.
+    ///
     /// Those of the system calls; `EFBIG` if it would be longer than a file of this process may be; `ETIMEDOUT` at the deadline;
     /// `ESTALE` if somebody has removed the lock file, so that another process may have the right.
     pub(super) fn save(
@@ -60,6 +63,9 @@ impl Claim {
         self.check(lent)?;
         self.target().sweep();
         crash::point();
+        // Opened first: a failure after the rename would say that the file is as it was.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = open(self.target().folder(), flags, Mode::empty())?;
         let (file, new) = self.target().make_new()?;
         let output = Output { file: file.as_fd(), len: 0, deadline };
         let saved = self.write(state, lent, output, &new);
@@ -70,8 +76,7 @@ impl Claim {
         saved?;
         crash::point();
         // Without this, the file would be complete after a crash of the machine, but might be the previous one.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        fsync(open(self.target().folder(), flags, Mode::empty())?)?;
+        fsync(folder)?;
         crash::point();
         Ok(())
     }
