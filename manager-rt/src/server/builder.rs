@@ -160,7 +160,7 @@ impl ServerBuilder {
     /// queues.
     ///
     /// A file that is damaged, incomplete, or beyond the limits of this server is [`BindError::Restore`], and nothing of it is
-    /// restored.
+    /// restored. If a [signal](Self::end_on_signals) asks the server to end meanwhile, its cause is `ECANCELED`.
     #[must_use]
     pub fn restore(mut self, path: impl Into<PathBuf>) -> Self {
         self.restore = Some(path.into());
@@ -341,7 +341,12 @@ impl ServerBuilder {
         };
         let limits = Limits { clients: room.clients, bequests: room.bequests, ..self.limits };
         let kept = self.keep.take().map(kept).transpose()?;
-        let state = save::initial(limits, self.restore.as_deref(), kept.as_ref().map(|kept| &*kept.path))?;
+        let state = save::initial(
+            limits,
+            self.restore.as_deref(),
+            kept.as_ref().map(|kept| &*kept.path),
+            &self.ends,
+        )?;
         let set_up = SetUp { state, acceptors, terms, handshakes_max: room.handshakes };
         let mut work = EventLoop::new(poll, set_up, &self.ends)?;
         if let Some(after) = self.idle_end {

@@ -17,8 +17,8 @@
 mod claim;
 
 use std::fs::File;
-use std::io::{self, BufReader};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, BufReader, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use mp_sys::budget::file_size_limit;
@@ -26,6 +26,7 @@ use mp_sys::child::{Ended, PANIC_EXIT_CODE};
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::open;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, fsync};
 use rustix::io::Errno;
 
@@ -34,6 +35,9 @@ use crate::OsError;
 use crate::count::count_of;
 use crate::proto::Fault;
 use crate::state::{Limits, SnapshotFault, State};
+
+/// How much of a file is read at once. In between, the server can be asked to end.
+const READ_BYTES: usize = 1 << 16;
 
 /// Why the objects in a file were not restored. Nothing is half restored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,36 +154,53 @@ pub(crate) const fn outcome_of(ended: Option<Ended>) -> Result<(), Fault> {
 ///
 /// # Errors
 /// [`RestoreError`].
-fn restore(limits: Limits, path: &Path) -> Result<State, RestoreError> {
+fn restore(limits: Limits, path: &Path, ends: &[OwnedFd]) -> Result<State, RestoreError> {
     let restored = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| SnapshotFault::System(error.into()))
-        .and_then(|file| State::restore(limits, BufReader::new(File::from(file))));
+        .map(|file| Input { file: file.into(), ends })
+        .and_then(|input| State::restore(limits, BufReader::with_capacity(READ_BYTES, input)));
     restored.map_err(|fault| RestoreError { path: path.to_owned(), fault })
+}
+
+/// A file that is read until the server is asked to end.
+struct Input<'e> {
+    file: File,
+    ends: &'e [OwnedFd],
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut files = vec![PollFd::new(&self.file, PollFlags::IN)];
+        files.extend(self.ends.iter().map(|end| PollFd::new(end, PollFlags::IN)));
+        poll(&mut files, None)?;
+        let is_asked_to_end = files.iter().skip(1).any(|end| !end.revents().is_empty());
+        drop(files);
+        if is_asked_to_end { Err(Errno::CANCELED.into()) } else { self.file.read(buffer) }
+    }
 }
 
 /// Makes the manager with which a server begins: with the objects in the file in which it keeps them, or else in the other one.
 ///
 /// # Errors
-/// [`RestoreError`].
+/// [`RestoreError`], with `ECANCELED` if one of `ends` asks the server to end meanwhile.
 pub(super) fn initial(
     limits: Limits,
     from: Option<&Path>,
     keep: Option<&Path>,
+    ends: &[OwnedFd],
 ) -> Result<State, RestoreError> {
     if let Some(path) = keep {
-        match restore(limits, path) {
+        match restore(limits, path, ends) {
             Err(RestoreError { fault: SnapshotFault::System(error), .. }) if error == Errno::NOENT.into() => {
             }
             outcome => return outcome,
         }
     }
-    from.map_or_else(|| Ok(State::new(limits)), |path| restore(limits, path))
+    from.map_or_else(|| Ok(State::new(limits)), |path| restore(limits, path, ends))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
-
     use super::*;
 
     #[test]

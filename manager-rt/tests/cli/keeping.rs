@@ -118,6 +118,24 @@ fn shutdown_fails_if_the_objects_cannot_be_saved() {
     assert_eq!(ended(&mut server.child).code(), Some(1));
 }
 
+#[test]
+fn a_signal_ends_a_server_that_still_restores_its_objects() {
+    let place = Place::new();
+    let (socket, pipe) = (place.text("sock"), place.text("pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // A file that takes for ever, since nobody writes to it.
+    let _writer = fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    for signal in ["TERM", "INT"] {
+        let command = &mut mp_manager(["serve", "--socket", &socket, "--restore", &pipe]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        // It blocks the signal when it begins to listen for it, and it reads after it has made its socket.
+        eventually("it restores", || place.path("sock").exists());
+        crate::program::signal(child.id(), signal);
+        assert_eq!(ended(&mut child).code(), Some(0), "{signal}");
+        assert!(!place.path("sock").exists());
+    }
+}
+
 /// Begins a snapshot, and stops the process that writes it, which is not the server. Returns the command and that process.
 fn stopped_snapshot(server: &Server, file: &str) -> (Child, u32) {
     let before = children_of(server);

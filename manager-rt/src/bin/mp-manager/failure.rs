@@ -29,12 +29,14 @@ pub(crate) enum Failure {
     Unknown(String),
     /// Nobody reads the output any more. That is no error.
     NobodyReads,
+    /// A signal ended the server before it served. That is no error.
+    Ended,
 }
 
 impl Failure {
     pub(crate) const fn code(&self) -> u8 {
         match self {
-            Self::NobodyReads => 0,
+            Self::NobodyReads | Self::Ended => 0,
             Self::Failed(_) => 1,
             Self::Usage(_) => USAGE,
             Self::Unreachable(_) => 3,
@@ -46,7 +48,7 @@ impl Failure {
     /// Returns what to print, if anything.
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
-            Self::NobodyReads => None,
+            Self::NobodyReads | Self::Ended => None,
             Self::Failed(text)
             | Self::Usage(text)
             | Self::Unreachable(text)

@@ -11,7 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{self, Path, PathBuf};
 
-use manager_rt::{BindError, Manager, Server, ServerBuilder};
+use manager_rt::{BindError, Manager, RestoreError, Server, ServerBuilder, SnapshotFault};
+use rustix::io::Errno;
 
 use crate::args::Serve;
 use crate::failure::Failure;
@@ -130,6 +131,11 @@ fn not_bound(at: &str, error: BindError) -> Failure {
         BindError::Address(error) => Failure::Usage(format!("--socket: {error}")),
         // The message contains the address, or the file.
         BindError::Tcp { .. } => Failure::Unreachable(error.to_string()),
+        BindError::Restore(RestoreError { fault: SnapshotFault::System(error), .. })
+            if error.raw_os_error() == Errno::CANCELED.raw_os_error() =>
+        {
+            Failure::Ended
+        }
         BindError::Restore(error) => Failure::Failed(error.to_string()),
         BindError::KeyTooShort { .. } => {
             Failure::Usage(format!("{error}: make another one with `mp-manager keygen`"))
