@@ -12,6 +12,7 @@ mod plain;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -109,6 +110,7 @@ fn counts_exactly(hosts: Result<TwoHosts, String>, tasks: &str) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("jobs.key");
     fs::write(&key, "a key that has at least 32 bytes\n").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let listen = format!("{}:0", Host::One.address());
     let mut server = hosts.on(Host::One, || Program::start(&["serve", &listen], &key, &["--tasks", tasks]));
     let address = server.line(" tasks at mp+tcp://").split(' ').next_back().unwrap().to_owned();

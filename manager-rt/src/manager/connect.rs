@@ -11,7 +11,7 @@ use mp_sys::line::Short;
 
 use crate::address::Address;
 use crate::backend::{CallError, address_of};
-use crate::key;
+use crate::key::{self, Unread};
 use crate::limits::CONNECT_TIME_DEFAULT;
 use crate::manager::Manager;
 #[cfg(feature = "server")]
@@ -44,10 +44,13 @@ impl ManagerBuilder {
     /// Like [`key`](Self::key), but reads the key from a file: its bytes, without a line break at the end.
     ///
     /// # Errors
-    /// [`ReachError::Key`], with `ENODATA` for a file without a key.
+    /// [`ReachError::Key`], with `ENODATA` for a file without a key; [`ReachError::KeyExposed`] for a file to which other users have access.
     pub fn key_file(self, path: impl AsRef<Path>) -> Result<Self, ReachError> {
         let path = path.as_ref();
-        let unread = |error| ReachError::Key { path: path.to_owned(), error };
+        let unread = |unread| match unread {
+            Unread::System(error) => ReachError::Key { path: path.to_owned(), error },
+            Unread::Exposed { mode } => ReachError::KeyExposed { path: path.to_owned(), mode },
+        };
         Ok(self.key(key::read(path).map_err(unread)?))
     }
 

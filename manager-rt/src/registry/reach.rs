@@ -57,6 +57,17 @@ pub enum ReachError {
         #[source]
         error: crate::OsError,
     },
+    /// Other users have access to the key file, so it is not used. Its mode must be 0600 or stricter.
+    #[error(
+        "the key file {} is not used, since other users have access to it (mode {mode:04o}): chmod 600 {}",
+        path.display(), path.display()
+    )]
+    KeyExposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
 }
 
 impl ReachError {

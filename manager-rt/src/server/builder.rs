@@ -1,5 +1,7 @@
 //! The settings of a server, and how it comes to listen.
 
+mod keys;
+
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,6 @@ use super::{BindError, Random, Server, Terms};
 use crate::address::Address;
 #[cfg(feature = "tcp")]
 use crate::address::{AddressError, HostPort};
-use crate::key;
 #[cfg(doc)]
 use crate::limits::REMOTE_KEY_BYTES_MIN;
 use crate::limits::{END_TIME_MAX, KEYS_MAX};
@@ -53,45 +54,6 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// Sets the key that clients must prove to know. Without a key, every process of the same user may connect.
-    #[doc(alias = "authkey")]
-    #[must_use]
-    pub fn key(mut self, key: impl Into<Key>) -> Self {
-        self.key = key.into();
-        self
-    }
-
-    /// Like [`key`](Self::key), but reads the key from a file: its bytes, without a line break at the end.
-    ///
-    /// # Errors
-    /// [`BindError::Key`], with `ENODATA` for a file without a key.
-    ///
-    /// # Examples
-    /// ```
-    /// # mod mp { pub use manager_rt as manager; }
-    /// use mp::manager::Server;
-    ///
-    /// # let folder = tempfile::tempdir()?;
-    /// # let (file, path) = (folder.path().join("jobs.key"), folder.path().join("jobs.sock"));
-    /// std::fs::write(&file, "a secret\n")?;
-    /// let server = Server::builder().key_file(&file)?.bind(path)?;
-    /// # drop(server);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn key_file(self, path: impl AsRef<Path>) -> Result<Self, BindError> {
-        let path = path.as_ref();
-        let unread = |error| BindError::Key { path: path.to_owned(), error };
-        Ok(self.key(key::read(path).map_err(unread)?))
-    }
-
-    /// Accepts another key of other hosts, too, so that keys can be replaced one program after the other. At most
-    /// [`KEYS_MAX`] keys are accepted at the same time. At the socket in the file system, only the first key counts.
-    #[must_use]
-    pub fn also_accept(mut self, key: impl Into<Key>) -> Self {
-        self.other_keys.push(key.into());
-        self
-    }
-
     /// Listens for other hosts at `HOST:PORT`, too, with everything encrypted, and returns an error if that is not such an
     /// address. The name or the address of the host says at which of this machine's addresses; with port 0, the system
     /// chooses the port: see [`Server::tcp_addresses`]. A server that other hosts reach needs a key of at least
