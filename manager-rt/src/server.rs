@@ -6,6 +6,7 @@ mod crowd;
 mod descriptors;
 pub(crate) mod dispatch;
 mod event_loop;
+mod keys;
 mod peer;
 mod save;
 mod sockets;
@@ -17,11 +18,11 @@ use std::sync::Arc;
 
 use mio::Waker;
 use mp_sys::OsError;
-use mp_sys::key::Key;
 
 pub use self::bind_error::BindError;
 pub use self::builder::ServerBuilder;
 use self::event_loop::EventLoop;
+use self::keys::Keys;
 pub use self::save::RestoreError;
 pub(crate) use self::save::outcome_of;
 use crate::address::Address;
@@ -158,8 +159,7 @@ impl Stopper {
 /// The terms on which a server and its clients agree.
 #[derive(Debug)]
 struct Terms {
-    /// At least one.
-    keys: Vec<Key>,
+    keys: Keys,
     epoch: u128,
     random: Random,
     #[cfg(test)]
@@ -177,9 +177,9 @@ impl Random {
 }
 
 impl Terms {
-    /// Returns the terms for a peer with this one of the keys.
-    fn lent(&self, key: usize) -> mp_sys::handshake::Terms<'_> {
-        let key = self.keys.get(key).map_or(&[][..], Key::as_bytes);
+    /// Returns the terms for a peer with this one of the keys that were accepted when it connected.
+    fn lent(&self, generation: u32, key: usize) -> mp_sys::handshake::Terms<'_> {
+        let key = self.keys.of(generation, key);
         #[cfg(test)]
         if let Some(version) = self.version {
             return frame::terms_of(version, key);

@@ -162,6 +162,37 @@ impl AsFd for ChildEnds {
     }
 }
 
+/// SIGHUP as an event to wait for. Only for a process with one thread, which ends by other signals: see [`end_requests`].
+#[derive(Debug)]
+pub struct Hangups(Blocked);
+
+impl Hangups {
+    /// Blocks the signal for the calling thread, and for what it starts or executes later.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`; the signal is blocked then.
+    pub fn block() -> Result<Self, OsError> {
+        change_mask(libc::SIG_BLOCK, &set_of(&[libc::SIGHUP]))?;
+        // The kernel discards ignored signals even if they are blocked.
+        // SAFETY: the default installs no handler. The call fails only for an invalid signal.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+        Blocked::open(&[libc::SIGHUP]).map(Self)
+    }
+
+    /// Whether the signal arrived since the last call; several arrivals in between count as one.
+    #[must_use]
+    pub fn arrived(&self) -> bool {
+        self.0.arrived()
+    }
+}
+
+impl AsFd for Hangups {
+    /// Readable when the signal has arrived.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.file.as_fd()
+    }
+}
+
 /// Ignores the signals that ask a whole program to end, in this process, and in those that it forks or executes.
 pub fn ignore_shutdown() {
     for signal in SHUTDOWN {

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::descriptors::Room;
 use super::event_loop::{self, EventLoop, Kept, SetUp};
+use super::keys::{Keys, NewKeys, Renewal};
 use super::save::{self, Claim, RestoreError};
 use super::sockets::Sockets;
 use super::{BindError, Random, Server, Terms};
@@ -49,6 +50,7 @@ pub struct ServerBuilder {
     version: Option<u16>,
     /// Keys besides the first one.
     other_keys: Vec<Key>,
+    new_keys: Option<NewKeys>,
     #[cfg(feature = "tcp")]
     tcp: Vec<HostPort>,
 }
@@ -264,6 +266,7 @@ impl ServerBuilder {
 
     fn build(mut self, path: Option<&Path>) -> Result<Server, BindError> {
         let own = path.map(Address::local).transpose()?;
+        let renewal = self.new_keys.take().map(Renewal::new).transpose()?;
         let wanted = self.clients.unwrap_or(self.limits.clients);
         let room = Room::make(wanted);
         if self.clients.is_some() && room.clients < wanted {
@@ -295,7 +298,7 @@ impl ServerBuilder {
         let poll = beside_standard(mio::Poll::new)?;
         let waker = Arc::new(beside_standard(|| event_loop::waker(&poll))?);
         let terms = Terms {
-            keys,
+            keys: Keys::new(keys),
             epoch,
             random: self.random,
             #[cfg(test)]
@@ -311,6 +314,9 @@ impl ServerBuilder {
         )?;
         let set_up = SetUp { state, acceptors, terms, handshakes_max: room.handshakes };
         let mut work = EventLoop::new(poll, set_up, &self.ends)?;
+        if let Some(renewal) = renewal {
+            work.renew_keys_by(renewal)?;
+        }
         if let Some(after) = self.idle_end {
             work.end_when_idle(after);
         }

@@ -42,6 +42,7 @@ use crate::server::event_loop::idle::Idle;
 pub(super) use crate::server::event_loop::saving::Kept;
 use crate::server::event_loop::saving::Saving;
 use crate::server::event_loop::turn::Unsettled;
+use crate::server::keys::Renewal;
 use crate::server::peer::{Peer, Phase};
 use crate::state::{ClientId, Effects, State};
 use crate::transport::Acceptors;
@@ -56,7 +57,9 @@ const END: Token = Token(2);
 const ALARM: Token = Token(3);
 /// The end of the process that writes a snapshot.
 const SAVER: Token = Token(4);
-const FIRST_PEER: usize = 5;
+/// The signal by which new keys are read.
+const KEYS: Token = Token(5);
+const FIRST_PEER: usize = 6;
 /// The most events taken from the system at once.
 const EVENTS_MAX: usize = 1_024;
 /// Out of this many looks while spinning, one is at all connections, and the others are at the newest one.
@@ -118,6 +121,8 @@ pub(super) struct EventLoop {
     /// When the server ends for want of clients, if it does.
     idle: Option<Idle>,
     saving: Saving,
+    /// How it learns of new keys, if it does.
+    renewal: Option<Renewal>,
     is_ending: bool,
     /// Whether the objects were saved at the end.
     is_saved: bool,
@@ -170,6 +175,7 @@ impl EventLoop {
             has_untidy: false,
             idle: None,
             saving: Saving::default(),
+            renewal: None,
             is_ending: false,
             is_saved: false,
         })
@@ -207,6 +213,7 @@ impl EventLoop {
                 LISTENER => self.arrivals.may_come(),
                 ALARM => self.alarm.has_rung(),
                 SAVER => self.has_saved(),
+                KEYS => self.renew_keys(),
                 Token(token) => {
                     let slot = token.saturating_sub(FIRST_PEER);
                     if event.is_writable() {
@@ -239,6 +246,22 @@ impl EventLoop {
         self.has_untidy = self.state.has_backlog();
         self.end_if_idle();
         Ok(())
+    }
+
+    /// Lets the keys be replaced while the server serves.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub(super) fn renew_keys_by(&mut self, renewal: Renewal) -> Result<(), OsError> {
+        renewal.register(self.poll.registry(), KEYS)?;
+        self.renewal = Some(renewal);
+        Ok(())
+    }
+
+    fn renew_keys(&mut self) {
+        if let Some(renewal) = &mut self.renewal {
+            renewal.renew(&mut self.terms.keys, &mut self.acceptors);
+        }
     }
 
     fn make_ready(&mut self, slot: usize) {

@@ -112,16 +112,16 @@ pub(super) struct Peer {
     pub(super) ended: Option<Read>,
     /// Whether the other side no longer reads.
     pub(super) cannot_write: bool,
-    /// The round in which the other side was seen to have closed. The end follows the bytes that are left, and no
-    /// further event reports it.
+    /// The round in which the other side was seen to have closed. No further event reports the end.
     pub(super) hung_up_in: Option<u64>,
+    pub(super) generation_of_keys: u32,
 }
 
 impl Peer {
     /// Sets up a new connection.
     ///
     /// # Errors
-    /// None at present: the server is the only process that has the connection.
+    /// None at present: only the server has the connection.
     pub(super) fn new(
         stream: Channel,
         side: Listening,
@@ -155,6 +155,7 @@ impl Peer {
             ended: None,
             cannot_write: false,
             hung_up_in: None,
+            generation_of_keys: 0,
         })
     }
 
@@ -335,8 +336,7 @@ impl Peer {
     pub(super) fn first_unread(&self, was_reset: bool) -> (u64, u64) {
         let unwritten = self.outbound.first_unwritten();
         if self.stream.is_remote() {
-            // As on one host, an ordinary end says that the client has read all that had arrived. But what its kernel has
-            // not acknowledged may have come too late.
+            // As on one host, but what the client's kernel has not acknowledged may have come too late.
             let has_arrived = !was_reset && self.stream.unread() == Ok(0);
             return (unwritten, if has_arrived { unwritten } else { 0 });
         }

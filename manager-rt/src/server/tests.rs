@@ -369,7 +369,7 @@ fn the_path_of_a_server_without_a_lock_is_taken_even_if_its_queue_is_full() {
     assert!(matches!(Server::bind(&path), Err(BindError::Exists)));
     let address = Address::local(&path).unwrap();
     let soon = mp_sys::deadline::Deadline::after(std::time::Duration::from_millis(50));
-    let connected = crate::client::Remote::connect(&address, &Key::default(), soon);
+    let connected = crate::client::Remote::connect(&address, &mp_sys::key::Key::default(), soon);
     assert!(matches!(connected, Err(crate::ConnectError::TimedOut)), "{connected:?}");
 }
 

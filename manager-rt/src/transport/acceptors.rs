@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::fd::RawFd;
+#[cfg(feature = "tcp")]
+use std::sync::Arc;
 
 use super::Channel;
 use super::local::Acceptor;
 #[cfg(feature = "tcp")]
-use super::remote::tcp::TcpAcceptor;
+use super::remote::{SharedKey, tcp::TcpAcceptor};
 
 /// One socket of a server.
 #[derive(Debug)]
@@ -52,6 +54,22 @@ impl Acceptors {
     /// Returns the numbers of the descriptors, for an event loop.
     pub(crate) fn numbers(&self) -> Vec<RawFd> {
         self.all.iter().map(Listening::number).collect()
+    }
+
+    /// Returns `true` if other hosts reach one of the sockets.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn are_remote(&self) -> bool {
+        self.all.iter().any(|socket| matches!(socket, Listening::Remote(_)))
+    }
+
+    /// Lets other hosts connect with these keys from now on.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn accept_keys(&mut self, keys: &Arc<[SharedKey]>) {
+        for socket in &mut self.all {
+            if let Listening::Remote(acceptor) = socket {
+                acceptor.accept_keys(Arc::clone(keys));
+            }
+        }
     }
 
     /// Returns the next connection, or `None` if there is none now. The sockets take turns, so that a flood at one of them does

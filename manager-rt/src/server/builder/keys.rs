@@ -54,4 +54,36 @@ impl ServerBuilder {
         self.other_keys.push(key.into());
         self
     }
+
+    /// Replaces the accepted keys at each SIGHUP by those that `read` returns, of which the first counts as that of [`key`](Self::key).
+    /// For a process that only serves and has one thread: the signal is blocked for the calling thread, and for what it starts or executes
+    /// later.
+    ///
+    /// New connections need one of the new keys. Those that exist stay, whichever key they came with. If `read` returns `None`, or
+    /// keys with which no server could begin (none, an empty or a short one, or too many), the keys stay as they are. The latter is logged as an
+    /// error.
+    ///
+    /// # Source
+    /// sshd(8) and many others, which read their settings again at SIGHUP.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use mp::manager::{Key, Server};
+    ///
+    /// fn read() -> Option<Vec<Key>> {
+    ///     let text = std::fs::read_to_string("/etc/jobs.keys").ok()?;
+    ///     Some(text.lines().map(Key::from).collect())
+    /// }
+    ///
+    /// let keys = read().expect("there are keys");
+    /// let builder = keys.iter().skip(1).fold(Server::builder().key(keys[0].clone()), |builder, key| builder.also_accept(key.clone()));
+    /// builder.end_on_signals()?.keys_on_hangup(read).tcp("0.0.0.0:7000")?.bind("/run/jobs.sock")?.serve()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn keys_on_hangup(mut self, read: impl FnMut() -> Option<Vec<Key>> + Send + Sync + 'static) -> Self {
+        self.new_keys = Some(Box::new(read));
+        self
+    }
 }

@@ -222,6 +222,7 @@ impl EventLoop {
         let deadline = now.saturating_add(nanos_of(HANDSHAKE_TIME_MAX));
         let accounts = Accounts { frames: &self.frames, answers: &self.unsent, sealed: &self.sealed };
         let mut peer = Peer::new(channel, Listening::new(nonce), accounts)?;
+        peer.generation_of_keys = self.terms.keys.generation();
         peer.handshake = Some(self.arrivals.account.charge(HANDSHAKE_BYTES));
         let number = peer.number();
         let slot = self.peers.insert(peer);

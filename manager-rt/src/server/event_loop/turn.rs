@@ -238,10 +238,10 @@ impl EventLoop {
             }
             return if rest.is_empty() { Ok(()) } else { Err(Turn::Garbage(Garbage::NoHead)) };
         }
-        let key = peer.key_number();
+        let (generation, key) = (peer.generation_of_keys, peer.key_number());
         match &mut peer.phase {
             Phase::Proving(side) => {
-                let next = side.hear(self.terms.lent(key), bytes);
+                let next = side.hear(self.terms.lent(generation, key), bytes);
                 self.prove(slot, next)
             }
             // Whoever holds a bequest only holds it.

@@ -153,6 +153,11 @@ impl TcpAcceptor {
         Ok(Self { listener, address, lost_after: LOST_AFTER_DEFAULT, keys, scratch })
     }
 
+    /// Accepts connections with these keys from now on.
+    pub(crate) fn accept_keys(&mut self, keys: Arc<[SharedKey]>) {
+        self.keys = keys;
+    }
+
     /// Returns the address at which the socket listens.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
