@@ -28,6 +28,7 @@ pub(super) struct ServerSettings {
     idle_end: Option<Duration>,
     restore: Option<PathBuf>,
     keep: Option<PathBuf>,
+    keep_every: Option<Duration>,
     #[cfg(feature = "tcp")]
     tcp: Option<String>,
 }
@@ -111,6 +112,14 @@ impl ManagerBuilder {
     #[must_use]
     pub fn keep(mut self, path: impl Into<PathBuf>) -> Self {
         self.server.keep = Some(path.into());
+        self
+    }
+
+    /// Lets a started server save its objects to the file of [`keep`](Self::keep) at these intervals, too: see
+    /// [`ServerBuilder::keep_every`](crate::ServerBuilder::keep_every).
+    #[must_use]
+    pub fn keep_every(mut self, interval: Duration) -> Self {
+        self.server.keep_every = Some(interval);
         self
     }
 
@@ -229,7 +238,8 @@ impl ManagerBuilder {
         let order = order.and_keys(&settings.other_keys)?;
         #[cfg(feature = "tcp")]
         let order = order.and_tcp(settings.tcp.clone())?;
-        order.and_idle_end(settings.idle_end).and_files(settings.restore.as_deref(), settings.keep.as_deref())
+        let order = order.and_idle_end(settings.idle_end).and_keep_every(settings.keep_every);
+        order.and_files(settings.restore.as_deref(), settings.keep.as_deref())
     }
 }
 

@@ -132,6 +132,10 @@ fn set_up(order: &Order, ends: OwnedFd) -> Result<Server, Word> {
         Some(path) => builder.keep(path),
         None => builder,
     };
+    let builder = match order.keep_every_nanos {
+        Some(nanos) => builder.keep_every(Duration::from_nanos(nanos)),
+        None => builder,
+    };
     #[cfg(feature = "tcp")]
     let builder = order
         .tcp
@@ -141,6 +145,8 @@ fn set_up(order: &Order, ends: OwnedFd) -> Result<Server, Word> {
     builder.bind(&order.path).map_err(|error| match error {
         BindError::Exists => Word::Exists,
         BindError::Restore(error) => Word::NotRestored(error.to_string()),
+        // The error of the start says that it cannot listen.
+        BindError::Tcp { address, error } => Word::Failed(format!("{address}: {error}")),
         error => Word::Failed(error.to_string()),
     })
 }

@@ -34,6 +34,8 @@ pub(crate) struct Order {
     /// The files with the objects to begin with, and to save to at the end.
     pub(super) restore: Option<String>,
     pub(super) keep: Option<String>,
+    /// The nanoseconds between two saves besides.
+    pub(super) keep_every_nanos: Option<u64>,
     /// Whether the folder of the socket was made for this server.
     pub(super) is_private: bool,
     /// That folder.
@@ -84,6 +86,7 @@ impl Order {
             idle_nanos: None,
             restore: None,
             keep: None,
+            keep_every_nanos: None,
             is_private: folder.is_some(),
             folder,
         })
@@ -113,6 +116,12 @@ impl Order {
     /// Lets the server end when no client has been connected for this time.
     pub(crate) fn and_idle_end(mut self, after: Option<Duration>) -> Self {
         self.idle_nanos = after.map(nanos_of);
+        self
+    }
+
+    /// Lets the server save its objects at these intervals, too.
+    pub(crate) fn and_keep_every(mut self, interval: Option<Duration>) -> Self {
+        self.keep_every_nanos = interval.map(nanos_of);
         self
     }
 

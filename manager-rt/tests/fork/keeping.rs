@@ -29,14 +29,13 @@ tests! {
     a_writer_of_another_file_does_not_delay_the_end,
     a_writer_of_an_older_state_does_not_delay_the_end,
     those_that_wait_for_a_snapshot_at_the_end_are_told,
-    whoever_ends_a_server_hears_whether_it_has_saved,
 }
 
-fn not_saved(errno: Errno) -> CallError {
+pub(crate) fn not_saved(errno: Errno) -> CallError {
     CallError::Fault(Fault::NotSaved { errno: errno.raw_os_error() })
 }
 
-fn keeping(file: &Path) -> Result<Manager, StartError> {
+pub(crate) fn keeping(file: &Path) -> Result<Manager, StartError> {
     Manager::builder().keep(file).start()
 }
 
@@ -357,25 +356,4 @@ fn those_that_wait_for_a_snapshot_at_the_end_are_told() {
     kill_process(writer, Signal::CONT).unwrap();
     succeeded(&saver);
     reap_all();
-}
-
-/// Not only the program that has started it, which learns it from the end of the process.
-fn whoever_ends_a_server_hears_whether_it_has_saved() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    let of_another = |manager: &Manager| {
-        let address = manager.address().unwrap();
-        move || Manager::connect(&address).unwrap().shutdown()
-    };
-    let manager = keeping(&file).unwrap();
-    let shutdown = of_another(&manager);
-    let saved = spawn(|| {
-        manager.named("value").value(&1_u8).unwrap();
-        assert_eq!(shutdown(), Ok(()));
-        assert!(file.exists(), "it is saved by now");
-    });
-    succeeded(&saved);
-    let manager = keeping(&folder.path().join("missing/file")).unwrap();
-    let shutdown = of_another(&manager);
-    succeeded(&spawn(|| assert_eq!(shutdown(), Err(not_saved(Errno::NOENT)))));
 }

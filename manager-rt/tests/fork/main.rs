@@ -28,6 +28,7 @@ mod refused;
 #[cfg(feature = "tcp")]
 mod remote;
 mod reports;
+mod saving;
 mod scale;
 mod snapshots;
 mod tasks;
@@ -61,6 +62,7 @@ fn main() -> std::process::ExitCode {
         reports::TESTS,
         #[cfg(feature = "tcp")]
         remote::TESTS,
+        saving::TESTS,
         scale::TESTS,
         snapshots::TESTS,
         tasks::TESTS,

@@ -149,7 +149,8 @@ async fn status_json(worker: &Arc<Worker>) -> Reply {
     let shared = Arc::clone(&worker.shared);
     // It asks the server of the sessions.
     match tokio::task::spawn_blocking(move || status::json(&shared)).await {
-        Ok(Ok(json)) => {
+        Ok(Ok(mut json)) => {
+            json.push(b'\n');
             let mut reply = fixed("application/json", "");
             *reply.body_mut() = json.into();
             reply

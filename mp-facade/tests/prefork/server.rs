@@ -103,7 +103,10 @@ impl Server {
         loop {
             let reply = Client::connect(self.address).and_then(|mut client| client.get("/status.json"));
             match reply {
-                Ok(reply) => return serde_json::from_str(&reply.body).unwrap(),
+                Ok(reply) => {
+                    assert!(reply.body.ends_with("}\n"), "the last line has an end: {:?}", reply.body);
+                    return serde_json::from_str(&reply.body).unwrap();
+                }
                 Err(error) => assert!(Instant::now() < deadline, "no status: {error}\n{}", self.log()),
             }
         }

@@ -1,0 +1,71 @@
+//! When a server saves the objects that it keeps, and who hears of it.
+
+use std::fs;
+use std::time::Duration;
+
+use manager_rt::Manager;
+use mp_sys::testing::{eventually, spawn, succeeded, tests};
+use rustix::io::Errno;
+
+use crate::keeping::{keeping, not_saved};
+
+tests! {
+    a_started_server_saves_at_intervals,
+    clients_that_ask_again_and_again_do_not_prevent_the_saves_at_intervals,
+    whoever_ends_a_server_hears_whether_it_has_saved,
+}
+
+/// Not only the program that has started it, which learns it from the end of the process.
+fn whoever_ends_a_server_hears_whether_it_has_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let of_another = |manager: &Manager| {
+        let address = manager.address().unwrap();
+        move || Manager::connect(&address).unwrap().shutdown()
+    };
+    let manager = keeping(&file).unwrap();
+    let shutdown = of_another(&manager);
+    let saved = spawn(|| {
+        manager.named("value").value(&1_u8).unwrap();
+        assert_eq!(shutdown(), Ok(()));
+        assert!(file.exists(), "it is saved by now");
+    });
+    succeeded(&saved);
+    let manager = keeping(&folder.path().join("missing/file")).unwrap();
+    let shutdown = of_another(&manager);
+    succeeded(&spawn(|| assert_eq!(shutdown(), Err(not_saved(Errno::NOENT)))));
+}
+
+fn a_started_server_saves_at_intervals() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let manager = Manager::builder().keep(&file).keep_every(Duration::from_millis(1)).start().unwrap();
+    manager.named("value").value(&1_u8).unwrap();
+    eventually("it is saved", || file.exists());
+    manager.shutdown().unwrap();
+}
+
+/// So many snapshots of another file are asked for that one is always in work, and others wait.
+fn clients_that_ask_again_and_again_do_not_prevent_the_saves_at_intervals() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, other) = (folder.path().join("file"), folder.path().join("other"));
+    let manager = Manager::builder().keep(&file).keep_every(Duration::from_millis(1)).start().unwrap();
+    manager.named("list").list::<Vec<u8>>().unwrap().extend(&vec![vec![1; 100_000]; 20]).unwrap();
+    let is_over = manager.event().unwrap();
+    let asking = spawn(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let ask = || while !is_over.is_set().unwrap() && manager.snapshot(&other).is_ok() {};
+                std::thread::Builder::new().spawn_scoped(scope, ask).unwrap();
+            }
+        });
+    });
+    eventually("they ask", || other.exists());
+    let value = manager.named("value").value(&1_u8).unwrap();
+    drop(fs::remove_file(&file));
+    value.set(&2).unwrap();
+    eventually("it is saved at an interval", || file.exists());
+    is_over.set().unwrap();
+    succeeded(&asking);
+    manager.shutdown().unwrap();
+}
