@@ -110,6 +110,20 @@ fn children_of(server: &Server) -> Vec<u32> {
 }
 
 #[test]
+fn a_server_that_cannot_save_at_an_interval_says_so_and_goes_on() {
+    let place = Place::new();
+    let (socket, kept) = (place.text("sock"), place.text("folder/kept"));
+    fs::create_dir(place.path("folder")).unwrap();
+    let mut command = mp_manager(["serve", "--socket", &socket, "--keep", &kept, "--keep-every", "20ms"]);
+    place.keep_errors(&mut command);
+    let server = Server::start(place, command);
+    fs::remove_dir_all(server.place.path("folder")).unwrap();
+    run(&mut at(&server, &["set", "--type", "u64", "x", "7"])).printed("");
+    eventually("it is said", || server.place.errors().contains(&format!("were not saved in {kept}")));
+    run(&mut at(&server, &["get", "x"])).printed("7\n");
+}
+
+#[test]
 fn shutdown_fails_if_the_objects_cannot_be_saved() {
     let place = Place::new();
     let missing = place.text("missing/kept");

@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use crate::program::{KEY, Place, mp_manager, run, set_mode};
+use manager_rt::Manager;
+use mp_sys::testing::eventually;
+
+use crate::program::{KEY, Place, Server, mp_manager, run, set_mode};
 
 fn keygen(path: &str) -> crate::program::Output {
     run(&mut mp_manager(["keygen", path]))
@@ -113,4 +116,43 @@ fn a_key_can_come_from_a_pipe() {
     let rm = "\"$0\" rm x --address \"$1\" --key-file <(printf %s \"$2\")";
     let output = run(shell.args(["-c", rm, env!("CARGO_BIN_EXE_mp-manager"), &server.addresses[1], KEY]));
     output.refused(4, &["no object has this name"]);
+}
+
+#[test]
+fn keys_are_replaced_at_a_signal_while_clients_stay_connected() {
+    let new = &KEY.to_uppercase();
+    let place = Place::new();
+    place.write_key("old", KEY);
+    let (socket, key, old) = (place.text("sock"), place.text("key"), place.text("old"));
+    let tcp = ["--tcp", "127.0.0.1:0", "--key-file", &key, "--accept-key-file", &old];
+    let mut command = mp_manager(["serve", "--socket", &socket].into_iter().chain(tcp));
+    place.keep_errors(&mut command);
+    let server = Server::start(place, command);
+    let connects = |at: usize, key: &str| Manager::builder().key(key).connect(&server.addresses[at]).is_ok();
+    let stays = Manager::builder().key(KEY).connect(&server.addresses[1]).unwrap();
+    stays.named("x").value(&1_u8).unwrap();
+    assert!(connects(0, KEY) && connects(1, KEY) && !connects(0, new) && !connects(1, new));
+
+    server.place.write_key("key", new);
+    server.signal("HUP");
+    eventually("the new key is accepted", || connects(1, new));
+    assert!(connects(0, new) && connects(1, KEY), "the old key is accepted as well at the port");
+    assert!(!connects(0, KEY), "the first key counts at the socket in the file system");
+
+    server.place.write_key("old", new);
+    server.signal("HUP");
+    eventually("the old key is no longer accepted", || !connects(1, KEY));
+    assert_eq!(stays.named("x").value(&0_u8).unwrap().get(), Ok(1), "its connection stays");
+
+    set_mode(&server.place.path("key"), 0o644);
+    server.signal("HUP");
+    eventually("the file is refused", || server.place.errors().contains("stay as they are"));
+    assert!(server.place.errors().contains("chmod 600"), "{}", server.place.errors());
+    server.place.write_key("key", "a short key");
+    server.signal("HUP");
+    eventually("the key is refused", || server.place.errors().contains("11 bytes"));
+    assert_eq!(server.place.errors().lines().count(), 2, "{}", server.place.errors());
+    assert!(connects(0, new) && connects(1, new) && !connects(1, KEY));
+    server.signal("TERM");
+    server.ends_well();
 }

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use manager_rt::Manager;
 use mp_sys::stream::own_process;
+use mp_sys::testing::eventually;
+use mp_sys::testing::leaks::children_of;
 
-use crate::program::{DEADLINE, Place, Server, ended, mp_manager, run};
+use crate::program::{DEADLINE, KEY, Place, Server, ended, mp_manager, run, signal};
 
 /// The browser of Debian, which `.ci/run` installs.
 const BROWSER: &str = "chromium";
@@ -23,6 +25,7 @@ fn serve(more: &[&str]) -> Server {
     let (socket, key) = (place.text("sock"), place.text("key"));
     let mut command = mp_manager(["serve", "--socket", &socket, "--key-file", &key, "--http", "0"]);
     command.args(more);
+    place.keep_errors(&mut command);
     Server::start(place, command)
 }
 
@@ -302,4 +305,30 @@ fn a_browser_shows_a_deadlock_and_no_element_of_a_name() {
         assert_eq!(page.matches("<script").count(), 1);
         assert!(!page.contains("<img"), "{page}");
     });
+}
+
+#[test]
+fn a_page_whose_process_was_killed_is_served_again() {
+    let server = serve(&[]);
+    for times in 1..3 {
+        assert_eq!(get(&server, "/").status, 200);
+        let [watcher] = children_of(server.child.id())[..] else { panic!("one process watches the page") };
+        eventually("the page is served", || !children_of(watcher).is_empty());
+        signal(children_of(watcher)[0], "KILL");
+        let told = || server.place.errors().matches("--http has ended, and is started again").count();
+        eventually("it is said", || told() == times);
+    }
+    assert_eq!(get(&server, "/metrics").status, 200);
+}
+
+#[test]
+fn a_page_goes_on_with_a_new_key() {
+    let server = serve(&[]);
+    let new = KEY.to_uppercase();
+    server.place.write_key("key", &new);
+    server.signal("HUP");
+    eventually("the new key is accepted", || {
+        Manager::builder().key(new.as_str()).connect(&server.addresses[0]).is_ok()
+    });
+    assert_eq!(get(&server, "/metrics").status, 200);
 }

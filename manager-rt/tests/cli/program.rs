@@ -118,6 +118,15 @@ impl Place {
         self.path(name).to_str().unwrap().to_owned()
     }
 
+    /// Lets a command write its errors to a file here, which [`errors`](Self::errors) returns.
+    pub(crate) fn keep_errors(&self, command: &mut Command) {
+        command.stderr(fs::File::create(self.path("errors")).unwrap());
+    }
+
+    pub(crate) fn errors(&self) -> String {
+        fs::read_to_string(self.path("errors")).unwrap()
+    }
+
     pub(crate) fn write_key(&self, name: &str, key: &str) {
         fs::write(self.path(name), key).unwrap();
         set_mode(&self.path(name), 0o600);

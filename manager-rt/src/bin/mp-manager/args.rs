@@ -1,4 +1,14 @@
 //! The command line, and its help.
+//!
+//! The comments of the options are their help, which is no Markdown.
+#![cfg_attr(
+    doc,
+    expect(
+        rustdoc::broken_intra_doc_links,
+        rustdoc::invalid_html_tags,
+        reason = "the comments are the help"
+    )
+)]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -113,7 +123,8 @@ pub(crate) struct Serve {
     pub(crate) tcp: Vec<String>,
     /// Let in only programs that have the key in this file
     ///
-    /// Only the owner of the file may have access to it. With --tcp, the key needs at least 32 bytes: see `keygen`.
+    /// Only the owner of the file may have access to it. With --tcp, the key needs at least 32 bytes: see `keygen`. At SIGHUP, it is
+    /// read again.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// At --tcp, accept the key in this file as well, so that a key can be replaced while programs run

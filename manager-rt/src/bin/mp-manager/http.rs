@@ -3,7 +3,7 @@
 //! It runs in a process of its own, and is an ordinary client of the server: whatever browsers do, it asks the manager for one
 //! report at a time, and not more often than [`SAMPLE_AGE_MAX`]. So it cannot keep the server's clients waiting for longer than any
 //! other client can. It is no thread of the server, since a process with several threads cannot fork a copy of itself to write a snapshot.
-//! The kernel ends it with the server, in whatever way that ends.
+//! The kernel ends it with the server, in whatever way that ends. A process in between starts it, and starts it again if it ends.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -26,11 +26,14 @@ use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, PipeWriter, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use mp_sys::child::{ChildProcess, Lifeline, fork, own_pid};
+use mp_sys::deadline::Deadline;
 use mp_sys::signals::ignore_shutdown;
 use tokio::net::TcpStream;
 use tokio::runtime;
@@ -46,10 +49,13 @@ use self::source::Source;
 use crate::failure::Failure;
 use crate::output;
 
-/// The exit code of the page's process, which serves until it is ended.
+/// The exit code of a process of the page, which goes on until it is ended.
 const FAILED: i32 = 1;
 
-/// The process that serves the page.
+/// The pause before a page that has ended is started again.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// The process that watches the one that serves the page.
 pub(crate) struct Page {
     writer: PipeWriter,
     _child: ChildProcess,
@@ -107,7 +113,7 @@ impl Http {
         let (reader, writer) = io::pipe().map_err(|error| failed(&error))?;
         let lifeline = Lifeline::new().map_err(|error| failed(&error))?;
         let starter = own_pid();
-        let serve = || {
+        let watch = || {
             // Ctrl-C and a terminal that is closed reach it as well, and the server may still be saving.
             ignore_shutdown();
             if !lifeline.hold(Some(starter)).is_ok_and(|holds| holds) {
@@ -115,26 +121,45 @@ impl Http {
             }
             let mut address = String::new();
             // If the server ends meanwhile, so does this process.
-            if BufReader::new(reader).read_line(&mut address).is_err() {
-                return FAILED;
+            match BufReader::new(reader).read_line(&mut address) {
+                Ok(1..) => self.watch(&connect(address.trim_end().to_owned())),
+                _ => FAILED,
             }
-            let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
-            match runtime {
-                Ok(runtime) => runtime.block_on(self.serve(connect(address.trim_end().to_owned()))),
-                Err(error) => output::note(&format!("--http: no event loop: {error}")),
-            }
-            FAILED
         };
-        let child = fork(serve).map_err(|error| failed(&error))?;
+        let child = fork(watch).map_err(|error| failed(&error))?;
         Ok(Page { writer, _child: child })
     }
 
-    async fn serve(self, connect: Connect) {
-        let listener = match tokio::net::TcpListener::from_std(self.listener) {
+    /// Serves in a process of its own. If that ends, says so, and starts another one. Returns the exit code if that is not possible.
+    fn watch(&self, connect: &Connect) -> i32 {
+        loop {
+            let (lifeline, starter) = (Lifeline::new(), own_pid());
+            let page = fork(|| match lifeline.map(|lifeline| lifeline.hold(Some(starter))) {
+                Ok(Ok(true)) => self.run(connect),
+                _ => FAILED,
+            });
+            let ended = page.map(|page| page.wait(Deadline::NEVER));
+            output::note(&format!("the process for --http has ended, and is started again: {ended:?}"));
+            thread::sleep(AGAIN_AFTER);
+        }
+    }
+
+    /// Serves until this process is ended.
+    fn run(&self, connect: &Connect) -> i32 {
+        match runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+            Ok(runtime) => runtime.block_on(self.serve(Arc::clone(connect))),
+            Err(error) => output::note(&format!("--http: no event loop: {error}")),
+        }
+        FAILED
+    }
+
+    async fn serve(&self, connect: Connect) {
+        let listener = self.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+        let listener = match listener {
             Ok(listener) => listener,
             Err(error) => return output::note(&format!("--http: {error}")),
         };
-        let site = Arc::new(Site::new(self.names, Source::new(connect)));
+        let site = Arc::new(Site::new(self.names.clone(), Source::new(connect)));
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             // Above the limit, browsers wait in the kernel's backlog.

@@ -9,7 +9,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`args`] | the command line, and its help |
-//! | [`serve`], [`keys`] | the server; key files |
+//! | [`serve`], [`keys`], [`log`] | the server; key files; what the server says |
 //! | [`target`], [`objects`] | connecting, and finding an object by its name |
 //! | [`commands`] | one file for each command of a client |
 //! | [`http`] | the page of a server, and its metrics |
@@ -23,6 +23,7 @@ mod commands;
 mod failure;
 mod http;
 mod keys;
+mod log;
 mod look;
 mod objects;
 mod output;

@@ -26,7 +26,7 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
 /// Writes a line.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     write(format!("{text}\n").as_bytes())
 }
@@ -34,7 +34,7 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
 /// Writes a value as one line of JSON.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub(crate) fn json(value: &Value) -> Result<(), Failure> {
     line(&value.to_string())
 }
@@ -62,7 +62,7 @@ pub(crate) fn table(columns: &[&str]) -> Table {
 /// Writes a table.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub(crate) fn print(table: &Table) -> Result<(), Failure> {
     write(laid_out(table).as_bytes())
 }

@@ -10,14 +10,17 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{self, Path, PathBuf};
+use std::sync::Arc;
 
-use manager_rt::{BindError, Manager, RestoreError, Server, ServerBuilder, SnapshotFault};
+use manager_rt::{
+    BindError, Key, Manager, ManagerBuilder, RestoreError, Server, ServerBuilder, SnapshotFault,
+};
 use rustix::io::Errno;
 
 use crate::args::Serve;
 use crate::failure::Failure;
 use crate::http::{Connect, Http};
-use crate::{keys, output};
+use crate::{keys, log, output};
 
 /// The variable in which a supervisor names the socket that it listens to: sd_notify(3).
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
@@ -27,11 +30,14 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// # Errors
 /// [`Failure`].
 pub(crate) fn run(options: &Serve) -> Result<(), Failure> {
+    log::begin();
+    // Before anything else is opened, which might have the number of a descriptor that was announced and not passed.
+    let builder = Server::builder().activated().map_err(|error| Failure::Unreachable(error.to_string()))?;
     let http = options.http.map(|at| Http::bind(at, options.http_public, &options.http_name)).transpose()?;
     let url = http.as_ref().map(Http::url);
     // Before signals are blocked, and anything is open that the process of the page should not have.
     let page = http.map(|http| http.start(as_client(options)?)).transpose()?;
-    let server = bind(options)?;
+    let server = bind(builder, options)?;
     let addresses = std::iter::once(server.address()).chain(server.tcp_addresses()).map(ToString::to_string);
     let addresses: Vec<String> = addresses.chain(url).collect();
     if let Some(mut page) = page {
@@ -50,22 +56,24 @@ pub(crate) fn run(options: &Serve) -> Result<(), Failure> {
 
 /// Returns what connects the page to the server at an address.
 fn as_client(options: &Serve) -> Result<impl FnOnce(String) -> Connect, Failure> {
-    let key = options.key_file.as_ref().map(|file| keys::read(file)).transpose()?;
+    let file = options.key_file.as_ref().map(|file| absolute("--key-file", file)).transpose()?;
     Ok(move |address: String| -> Connect {
-        Box::new(move || {
+        Arc::new(move || {
+            // It may be another one than at the start.
+            let key = file.as_ref().map(|file| keys::read(file)).transpose();
+            let key = key.map_err(|failure| failure.message().unwrap_or_default().to_owned())?;
             let builder = Manager::builder();
-            let builder = key.iter().fold(builder, |builder, key| builder.key(key.clone()));
+            let builder = key.into_iter().fold(builder, ManagerBuilder::key);
             builder.connect(&address).map_err(|error| error.to_string())
         })
     })
 }
 
-fn bind(options: &Serve) -> Result<Server, Failure> {
-    let builder = with_files(with_limits(with_addresses(Server::builder(), options)?, options), options)?;
+fn bind(builder: ServerBuilder, options: &Serve) -> Result<Server, Failure> {
+    let builder = with_files(with_limits(with_addresses(builder, options)?, options), options)?;
     let builder = builder
         .end_on_signals()
         .map_err(|error| Failure::Failed(format!("no way to hear of signals: {error}")))?;
-    let builder = builder.activated().map_err(|error| Failure::Unreachable(error.to_string()))?;
     match &options.socket {
         Some(socket) => {
             let socket = path::absolute(socket)
@@ -84,15 +92,29 @@ fn bind(options: &Serve) -> Result<Server, Failure> {
 /// Sets the keys, and where other hosts reach the server.
 fn with_addresses(mut builder: ServerBuilder, options: &Serve) -> Result<ServerBuilder, Failure> {
     if let Some(file) = &options.key_file {
-        builder = builder.key(keys::read(file)?);
-    }
-    for file in &options.accept_key_file {
-        builder = builder.also_accept(keys::read(file)?);
+        let files = std::iter::once(file).chain(&options.accept_key_file);
+        let files: Vec<PathBuf> = files.map(|file| absolute("--key-file", file)).collect::<Result<_, _>>()?;
+        let mut all = read_all(&files)?.into_iter();
+        builder = all.next().into_iter().fold(builder, ServerBuilder::key);
+        builder = all.fold(builder, ServerBuilder::also_accept);
+        builder = builder.keys_on_hangup(move || match read_all(&files) {
+            Ok(keys) => Some(keys),
+            Err(failure) => {
+                let why = failure.message().unwrap_or_default();
+                output::note(&format!("the keys stay as they are: {why}"));
+                None
+            }
+        });
     }
     for address in &options.tcp {
         builder = builder.tcp(address).map_err(|error| Failure::Usage(format!("--tcp: {error}")))?;
     }
     Ok(builder)
+}
+
+/// Reads the keys in all files, in their order.
+fn read_all(files: &[PathBuf]) -> Result<Vec<Key>, Failure> {
+    files.iter().map(|file| keys::read(file)).collect()
 }
 
 fn with_limits(mut builder: ServerBuilder, options: &Serve) -> ServerBuilder {

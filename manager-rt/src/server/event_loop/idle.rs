@@ -87,7 +87,11 @@ impl EventLoop {
         if !self.idle.as_mut().is_some_and(|idle| idle.is_over(now, presence)) {
             return;
         }
-        self.is_saved = self.save_at_end().is_ok();
+        let saved = self.save_at_end();
+        if let Err(error) = saved {
+            tracing::error!(%error, "no client is left, but the objects cannot be saved, so the server goes on");
+        }
+        self.is_saved = saved.is_ok();
         self.is_ending = self.is_saved;
         if let Some(idle) = self.idle.as_mut().filter(|_| !self.is_saved) {
             idle.begin_again(now);

@@ -86,13 +86,10 @@ impl EventLoop {
             }
         }
         if let Err(fault) = outcome {
-            report(fault);
+            let path = self.saving.kept_at().unwrap_or_default();
+            tracing::error!(%fault, "the objects were not saved in {} at the end of an interval", path.display());
         }
     }
-}
-
-fn report(fault: Fault) {
-    tracing::error!(%fault, "the objects were not saved at the end of an interval");
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@
 //! new one if it hung after the rename, and always complete. If it does not even end by SIGKILL, the client hears that after
 //! [`END_TIME_MAX`], and the next snapshots wait for its end.
 
+mod kept;
+
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ use mp_sys::deadline::{Deadline, now_nanos};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+pub(in crate::server) use self::kept::Kept;
 use super::{EventLoop, SAVER};
 use crate::count::nanos_of;
 use crate::limits::{END_TIME_MAX, SAVE_TIME_MAX};
@@ -88,37 +91,6 @@ pub(super) enum Reason {
     Late,
 }
 
-/// A file in which a server keeps its objects.
-#[derive(Debug)]
-pub(in crate::server) struct Kept {
-    pub(in crate::server) path: PathBuf,
-    /// `None` as long as the folder is missing.
-    pub(in crate::server) claim: Option<Claim>,
-}
-
-impl Kept {
-    fn is_in(&self, target: &Target) -> bool {
-        match &self.claim {
-            Some(claim) => claim.target() == target,
-            None => Target::at(&self.path).is_ok_and(|own| own == *target),
-        }
-    }
-
-    /// Takes the right, unless the server has it.
-    ///
-    /// # Errors
-    /// As for [`Claim::take`]; `EEXIST` for a file that came after the start: the server has never read it.
-    fn claim(&mut self) -> Result<&Claim, OsError> {
-        match &mut self.claim {
-            Some(claim) => Ok(claim),
-            none => {
-                let claim = Claim::take(Target::at(&self.path)?)?;
-                if claim.target().exists()? { Err(Errno::EXIST.into()) } else { Ok(none.insert(claim)) }
-            }
-        }
-    }
-}
-
 impl Default for Saving {
     fn default() -> Self {
         Self { present: None, next: VecDeque::new(), time_max: SAVE_TIME_MAX, kept: None, interval: None }
@@ -140,6 +112,11 @@ impl Saving {
         let Some(kept) = &mut self.kept else { return Ok(None) };
         kept.claim()?;
         Ok(Some(kept.path.clone()))
+    }
+
+    /// Returns the file in which the objects are kept.
+    pub(super) fn kept_at(&self) -> Option<PathBuf> {
+        self.kept.as_ref().map(|kept| kept.path.clone())
     }
 
     /// Removes and returns a call that has waited for too long. The first one in the line waits for the longest.
@@ -361,17 +338,13 @@ impl EventLoop {
             self.distribute();
         }
         self.flush_all();
-        let saved = is_free.and_then(|()| match &mut self.saving.kept {
+        is_free.and_then(|()| match &mut self.saving.kept {
             Some(kept) => {
                 let claim = kept.claim()?;
                 claim.save(&self.state, claim.lend()?.as_fd(), deadline)
             }
             None => Ok(()),
-        });
-        if let (Err(error), Some(kept)) = (saved, &self.saving.kept) {
-            tracing::error!(%error, path = %kept.path.display(), "the objects cannot be saved");
-        }
-        saved
+        })
     }
 
     /// Waits for the child that writes to the file in which the objects are kept, for at most this time: what it writes is older

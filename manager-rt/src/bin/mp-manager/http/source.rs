@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::http::limits::{CLIENT_KEPT, LINES_MAX, OBJECTS_SEEN_MAX, SAMPLE_AGE_MAX, SAMPLE_TIME_MAX};
 
 /// Connects to the server. An error is one line of text.
-pub(crate) type Connect = Box<dyn Fn() -> Result<Manager, String> + Send + Sync>;
+pub(crate) type Connect = Arc<dyn Fn() -> Result<Manager, String> + Send + Sync>;
 
 /// What the page shows.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Sample {
 
 /// Where samples come from.
 pub(super) struct Source {
-    connect: Arc<Connect>,
+    connect: Connect,
     kept: Mutex<Kept>,
 }
 
@@ -42,7 +42,7 @@ struct Kept {
 
 impl Source {
     pub(super) fn new(connect: Connect) -> Self {
-        Self { connect: Arc::new(connect), kept: Mutex::default() }
+        Self { connect, kept: Mutex::default() }
     }
 
     /// Returns the newest sample, or takes another one if it is too old. One is taken at a time, and whoever asks meanwhile gets
