@@ -24,9 +24,9 @@ use super::{BindError, Random, Server, Terms};
 use crate::address::Address;
 #[cfg(feature = "tcp")]
 use crate::address::{AddressError, HostPort};
+use crate::limits::END_TIME_MAX;
 #[cfg(doc)]
 use crate::limits::REMOTE_KEY_BYTES_MIN;
-use crate::limits::{END_TIME_MAX, KEYS_MAX};
 use crate::state::{Limits, SnapshotFault};
 use crate::transport::local::Acceptor;
 use crate::transport::{Acceptors, Listening};
@@ -272,12 +272,7 @@ impl ServerBuilder {
         if self.clients.is_some() && room.clients < wanted {
             return Err(BindError::Descriptors { wanted, possible: room.clients });
         }
-        let keys = self.other_keys.len().saturating_add(1);
-        if keys > KEYS_MAX {
-            return Err(BindError::TooManyKeys { keys });
-        }
-        let keys = std::iter::once(std::mem::take(&mut self.key)).chain(std::mem::take(&mut self.other_keys));
-        let keys: Vec<Key> = keys.collect();
+        let keys = self.take_keys()?;
         let mut sockets = Sockets::new(&keys);
         if let Some(path) = path {
             sockets.all.push(Listening::Local(Acceptor::bind(path)?));

@@ -6,7 +6,6 @@ use mp_sys::key::Key;
 
 use super::ServerBuilder;
 use crate::key::{self, Unread};
-#[cfg(doc)]
 use crate::limits::KEYS_MAX;
 use crate::server::BindError;
 
@@ -85,5 +84,18 @@ impl ServerBuilder {
     pub fn keys_on_hangup(mut self, read: impl FnMut() -> Option<Vec<Key>> + Send + Sync + 'static) -> Self {
         self.new_keys = Some(Box::new(read));
         self
+    }
+
+    /// Takes the keys out, the first one first.
+    ///
+    /// # Errors
+    /// [`BindError::TooManyKeys`].
+    pub(super) fn take_keys(&mut self) -> Result<Vec<Key>, BindError> {
+        let keys = self.other_keys.len().saturating_add(1);
+        if keys > KEYS_MAX {
+            return Err(BindError::TooManyKeys { keys });
+        }
+        let first = std::mem::take(&mut self.key);
+        Ok(std::iter::once(first).chain(std::mem::take(&mut self.other_keys)).collect())
     }
 }
