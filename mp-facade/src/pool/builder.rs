@@ -22,7 +22,7 @@ use crate::start::return_value::ReturnValue;
 /// |---|---|
 /// | [`workers`](Self::workers) | one for each processor that this process may use |
 /// | [`method`](Self::method) | [`Method::Spawn`] |
-/// | [`chunk`](Self::chunk) | a fourth of the job's items for each worker |
+/// | [`chunk`](Self::chunk) | a fourth of a worker's share, and less towards the end of the job |
 /// | [`tries`](Self::tries) | 3 |
 /// | [`crashes`](Self::crashes) | 16 |
 /// | [`timeout`](Self::timeout) | none |
@@ -192,7 +192,7 @@ impl PoolBuilder {
         }
         let process = self.process();
         let rules = Rules { workers: Some(workers), ..self.rules };
-        let chunk = rules.chunk_of(items.len(), workers).clamp(1, CHUNK_ITEMS_MAX);
+        let division = rules.division(items.len(), workers);
         let function = &function;
         let run = move |index: u64, _: &[u8], into: &mut Vec<u8>| {
             let item = usize::try_from(index).ok().and_then(|index| items.get(index));
@@ -201,7 +201,7 @@ impl PoolBuilder {
         };
         let start = move |station: &Station| process.clone().fork(|| worker::work(station, run));
         let mut engine = Engine::new(rules, Box::new(start), None)?;
-        let results = gather::all(&mut engine, items.len(), chunk)?;
+        let results = gather::all(&mut engine, items.len(), division)?;
         engine.close();
         Ok(results)
     }

@@ -11,6 +11,7 @@ use crate::pool::encoding;
 use crate::pool::engine::Engine;
 use crate::pool::error::{PoolError, TaskError};
 use crate::pool::payload::Payload;
+use crate::pool::rules::Division;
 
 /// The outcomes of a job: a value for each item, or its error. Errors are rare and large, so they have a place of their own.
 #[derive(Debug)]
@@ -52,12 +53,13 @@ impl<R> Gathered<R> {
 pub(super) fn all<R: DeserializeOwned>(
     engine: &mut Engine<'_>,
     len: usize,
-    chunk: usize,
+    division: Division,
 ) -> Result<Gathered<R>, PoolError> {
     let (mut next, mut left) = (0_usize, len);
     let mut feed = |engine: &mut Engine<'_>| {
         while next < len && engine.wants_more() {
-            let count = chunk.min(len.saturating_sub(next));
+            let left = len.saturating_sub(next);
+            let count = division.next(left).min(left);
             let first = u64::try_from(next).unwrap_or(u64::MAX);
             engine.submit(Chunk::of_indices(TOGETHER, first, u32::try_from(count).unwrap_or(u32::MAX)));
             next = next.saturating_add(count);

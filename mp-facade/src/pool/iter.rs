@@ -6,10 +6,11 @@ use std::time::Duration;
 use mp_sys::deadline::{Deadline, tick_nanos};
 use serde::de::DeserializeOwned;
 
-use crate::pool::chunk::{CHUNK_ITEMS_MAX, Chunk};
+use crate::pool::chunk::Chunk;
 use crate::pool::encoding::encode;
 use crate::pool::error::{PoolError, TaskError};
 use crate::pool::inbox::Arrived;
+use crate::pool::rules::{Division, Rules};
 use crate::pool::{Inner, Pool, gather};
 use crate::start::arguments::Arguments;
 use crate::start::return_value::ReturnValue;
@@ -26,7 +27,9 @@ struct Feed<'p, A, R, I> {
     pool: &'p Pool<A, R>,
     items: std::iter::Fuse<I>,
     job: u64,
-    chunk: usize,
+    /// The number of items, if the iterator knows it.
+    len: Option<u64>,
+    division: Division,
     /// The number of items that were submitted, and of those whose outcome was taken.
     submitted: u64,
     taken: u64,
@@ -42,17 +45,19 @@ where
     fn new(pool: &'p Pool<A, R>, items: I) -> Self {
         // The iterator is the caller's code: it may use the pool.
         let len = match items.size_hint() {
-            (least, Some(most)) if least == most => most,
-            // Nobody knows how many there will be: results should come as soon as possible.
-            _ => 1,
+            (least, Some(most)) if least == most => Some(most),
+            _ => None,
         };
         let mut inner = pool.inner.borrow_mut();
         let job = inner.inboxes.open();
-        let chunk = inner
+        let (rules, workers) = inner
             .engine()
-            .map_or(1, |engine| engine.rules().chunk_of(len, engine.workers()).clamp(1, CHUNK_ITEMS_MAX));
+            .map_or_else(|_| (Rules::default(), 1), |engine| (engine.rules().clone(), engine.workers()));
         drop(inner);
-        Self { pool, items: items.fuse(), job, chunk, submitted: 0, taken: 0, is_over: false }
+        // If nobody knows how many there will be, results should come as soon as possible.
+        let division = rules.division(len.unwrap_or(1), workers);
+        let len = len.map(|len| u64::try_from(len).unwrap_or(u64::MAX));
+        Self { pool, items: items.fuse(), job, len, division, submitted: 0, taken: 0, is_over: false }
     }
 
     /// Submits chunks while workers need them, each at once. Returns `true` if it has stopped because the iterator is slow,
@@ -63,7 +68,7 @@ where
             let mut inner = self.pool.inner.borrow_mut();
             let engine = inner.engine()?;
             let chunks = engine.workers().saturating_mul(POOL_AHEAD_CHUNKS);
-            let most = u64::try_from(chunks.saturating_mul(self.chunk)).unwrap_or(u64::MAX);
+            let most = u64::try_from(chunks.saturating_mul(self.division.most())).unwrap_or(u64::MAX);
             let has_room = self.submitted.saturating_sub(self.taken) < most;
             // Another job may keep all workers busy. One chunk of this one has to be under way all the same.
             let is_idle = self.submitted == self.taken;
@@ -95,7 +100,8 @@ where
     fn next_chunk(&mut self) -> (Chunk, Option<(u64, TaskError)>) {
         let mut chunk = Chunk::empty(self.job, self.submitted);
         let mut failed = None;
-        for _ in 0..self.chunk {
+        let left = self.len.map_or(1, |len| len.saturating_sub(self.submitted));
+        for _ in 0..self.division.next(usize::try_from(left).unwrap_or(usize::MAX)) {
             let Some(item) = self.items.next() else { break };
             if let Err(error) = chunk.push(|bytes| encode(&item, bytes).map_err(TaskError::Argument)) {
                 failed = Some((chunk.end(), error));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::pool::chunk::CHUNK_ITEMS_MAX;
 use crate::pool::error::PoolError;
 use crate::process::Method;
 
@@ -11,6 +12,10 @@ pub const POOL_WORKERS_MAX: usize = 1024;
 pub const POOL_TRIES_DEFAULT: u32 = 3;
 /// How many workers may end one after the other without a result, by default.
 pub const POOL_CRASHES_DEFAULT: u32 = 16;
+/// By default, the first chunk of a job is this part of a worker's share,
+const FIRST_CHUNKS: usize = 4;
+/// and no chunk is more than this part of a worker's share of what is left.
+const LAST_PARTS: usize = 2;
 
 /// The settings of a pool.
 #[derive(Debug, Clone)]
@@ -63,13 +68,77 @@ impl Rules {
         Ok(workers)
     }
 
-    /// Returns the number of items of a chunk, for a job with this many items: four chunks for each worker, as in Python.
-    pub(super) fn chunk_of(&self, items: usize, workers: usize) -> usize {
-        self.chunk.unwrap_or_else(|| items.div_ceil(workers.saturating_mul(4).max(1)))
+    /// Returns how a job with this many items is divided into chunks. The first ones are a fourth of a worker's share, as
+    /// in Python.
+    pub(super) fn division(&self, items: usize, workers: usize) -> Division {
+        let of_share = items.div_ceil(workers.saturating_mul(FIRST_CHUNKS).max(1));
+        let most = self.chunk.unwrap_or(of_share).clamp(1, CHUNK_ITEMS_MAX);
+        let parts = self.chunk.is_none().then(|| workers.saturating_mul(LAST_PARTS).max(1));
+        Division { most, parts }
+    }
+}
+
+/// How a job is divided into chunks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Division {
+    /// The most items of a chunk.
+    most: usize,
+    /// The part of the items that are left which a chunk has at most. `None` if all chunks have one length.
+    parts: Option<usize>,
+}
+
+impl Division {
+    /// Returns the most items of a chunk.
+    pub(super) fn most(self) -> usize {
+        self.most
+    }
+
+    /// Returns the number of items of the next chunk if this many items are left. The last chunks have one item, so that
+    /// all workers end at about the same time, however long an item takes and whatever a crash has delayed (guided
+    /// self-scheduling, Polychronopoulos and Kuck 1987).
+    pub(super) fn next(self, left: usize) -> usize {
+        self.parts.map_or(self.most, |parts| left.div_ceil(parts).clamp(1, self.most))
     }
 }
 
 /// Returns the number of processors that this process may use.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(POOL_WORKERS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunks(rules: &Rules, items: usize, workers: usize) -> Vec<usize> {
+        let (division, mut left) = (rules.division(items, workers), items);
+        let mut chunks = Vec::new();
+        while left > 0 {
+            let count = division.next(left).min(left);
+            assert!((1..=division.most()).contains(&count), "{count} of {left}");
+            chunks.push(count);
+            left -= count;
+        }
+        chunks
+    }
+
+    #[test]
+    fn chunks_become_shorter_towards_the_end() {
+        let chunks_of = |items, workers| chunks(&Rules::default(), items, workers);
+        assert_eq!(chunks_of(1, 1), [1]);
+        assert_eq!(chunks_of(16, 2), [2, 2, 2, 2, 2, 2, 1, 1, 1, 1]);
+        let many = chunks_of(1_000_000, 2);
+        assert!(many.len() < 80, "{}", many.len());
+        assert!(many.is_sorted_by(|one, next| one >= next));
+        assert_eq!(many[many.len() - 4..], [1, 1, 1, 1]);
+        assert_eq!(many[0], CHUNK_ITEMS_MAX);
+        // A thousand workers never get more than their shares.
+        assert_eq!(chunks_of(1000, 1000), vec![1; 1000]);
+    }
+
+    #[test]
+    fn chunks_of_a_given_length_keep_it() {
+        let rules = Rules { chunk: Some(3), ..Rules::default() };
+        assert_eq!(chunks(&rules, 10, 2), [3, 3, 3, 1]);
+    }
 }
