@@ -25,7 +25,7 @@ use crate::row::{Contestant, Enter, Pick, Row, Setup, Target, Unit, per_operatio
 const WORKERS: usize = 2;
 const ITEMS: u64 = 1_000_000;
 const SINGLE_ITEMS: u64 = 100_000;
-const BUSY_ITEMS: u64 = 1_000;
+const BUSY_ITEMS: u64 = 10_000;
 const BUSY: Duration = Duration::from_millis(1);
 const STARTS: u64 = 40;
 
