@@ -59,7 +59,11 @@ pub(crate) struct FuzzOptions {
 
 impl BenchOptions {
     pub(crate) fn command(&self) -> Cargo {
-        Cargo::new("bench --package xtask --bench speed --locked --")
+        // Quick figures mean nothing, so they need no optimization across crates, and CI has the release build already.
+        let bench = Cargo::new("bench --package xtask --bench speed --locked");
+        let bench = if self.quick { bench.arguments(["--profile", "release"]) } else { bench };
+        bench
+            .arguments(["--"])
             .arguments(self.quick.then_some("--quick"))
             .arguments(self.json.then_some("--json"))
             .arguments(self.svg.iter().flat_map(|file| ["--svg", file]))
@@ -100,8 +104,8 @@ mod tests {
             peers: Some("peers.svg".to_owned()),
             rows: vec!["value_lock_increment".to_owned()],
         };
-        let expected = "cargo bench --package xtask --bench speed --locked -- --quick --json --svg ratios.svg \
-                        --peers peers.svg value_lock_increment";
+        let expected = "cargo bench --package xtask --bench speed --locked --profile release -- --quick --json \
+                        --svg ratios.svg --peers peers.svg value_lock_increment";
         assert_eq!(bench.command().to_string(), expected);
         let crash = CrashOptions { long: true, json: false, cells: vec!["value:mid_set".to_owned()] };
         let fuzz = FuzzOptions { seconds: Some(3), json: true, entries: vec!["ring".to_owned()] };
@@ -129,7 +133,7 @@ mod tests {
 
     #[test]
     fn only_given_options_are_passed_on() {
-        assert!(BenchOptions::default().command().to_string().ends_with("--locked --"));
+        assert!(BenchOptions::default().command().to_string().ends_with("speed --locked --"));
         assert!(CrashOptions::default().command().to_string().ends_with("-- --matrix"));
         assert!(FuzzOptions::default().command().to_string().ends_with("-- --run"));
     }

@@ -7,8 +7,9 @@
 //! 2. A workspace of small programs depends on the unpacked packages, by name and version. The programs are those under
 //!    `xtask/downstream`. Each is built and run with every set of features ([`sets`]), in a call of cargo of its own, which
 //!    unites no features of other programs.
-//! 3. All of that happens twice: once with the newest version of each dependency, as for a user without a lock file,
-//!    and once with the lowest version that each library accepts.
+//! 3. That happens once with the newest version of each dependency, as for a user without a lock file. With the lowest
+//!    version that each library accepts, it happens for fewer sets: each feature by itself, and all of them. A version
+//!    that is too low fails where a feature uses it, whatever else is enabled.
 //! 4. The compiler of the declared `rust-version` checks the libraries, if there is one ([`msrv`]).
 //!
 //! Lowering versions needs an unstable option of cargo. The option only writes the lock file; the build itself uses
@@ -148,9 +149,13 @@ fn all_work(
         return Ok(false);
     }
     for consumer in consumers {
-        let sets = sets::of(&consumer.library.features).map_err(|count| {
-            anyhow::anyhow!("`{}` has {count} features for users: too many sets", consumer.library.name)
-        })?;
+        let features = &consumer.library.features;
+        let sets = match versions {
+            Versions::Newest => sets::of(features).map_err(|count| {
+                anyhow::anyhow!("`{}` has {count} features for users: too many sets", consumer.library.name)
+            })?,
+            Versions::Lowest => sets::each(features),
+        };
         for set in sets {
             if !works(workspace, consumer, &set, folder, versions)? {
                 return Ok(false);

@@ -52,6 +52,18 @@ pub(super) fn of(features: &BTreeMap<String, Vec<String>>) -> Result<Vec<Feature
     Ok(sets.into_iter().map(|set| set.into_iter().map(str::to_owned).collect()).collect())
 }
 
+/// Returns no feature, each feature for users by itself, and all features.
+pub(super) fn each(features: &BTreeMap<String, Vec<String>>) -> Vec<Features> {
+    let names = features.keys().map(String::as_str);
+    let mut sets: Vec<BTreeSet<&str>> = vec![BTreeSet::new()];
+    sets.extend(names.clone().filter(|name| !FOR_TESTS.contains(name)).map(|name| BTreeSet::from([name])));
+    let all = without_implied(&names.filter(|name| *name != DEFAULT).collect(), features);
+    if !sets.contains(&all) {
+        sets.push(all);
+    }
+    sets.into_iter().map(|set| set.into_iter().map(str::to_owned).collect()).collect()
+}
+
 /// Returns the set without those features that others of the set enable: both sets build the same.
 fn without_implied<'f>(
     set: &BTreeSet<&'f str>,
@@ -103,6 +115,14 @@ mod tests {
         let sets = joined(&["a", "default", "tcp", "tokio"]);
         assert_eq!(sets, ["", "a", "default", "tcp", "default,tcp", "tokio", "default,tokio", "a,tcp,tokio"]);
         assert_eq!(of(&plain(&["a", "b", "c", "d", "tcp", "tokio"])).unwrap().len(), 19);
+    }
+
+    #[test]
+    fn each_feature_is_built_by_itself_and_all_together() {
+        let sets = |names: &[&str]| each(&plain(names)).iter().map(|set| set.join(",")).collect::<Vec<_>>();
+        assert_eq!(sets(&[]), [""]);
+        assert_eq!(sets(&["handshake"]), ["", "handshake"]);
+        assert_eq!(sets(&["a", "default", "tcp", "testing"]), ["", "a", "default", "tcp", "a,tcp,testing"]);
     }
 
     #[test]
