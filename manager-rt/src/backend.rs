@@ -5,6 +5,7 @@
 
 mod caps;
 mod grants;
+mod warning;
 
 use std::fmt;
 #[cfg(feature = "tokio")]
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use self::caps::{Caps, Death, Kinds, References};
 pub(crate) use self::grants::run;
 pub use self::grants::{Change, Grants, OnLost, Validity};
+pub use self::warning::Warning;
 #[cfg(feature = "tokio")]
 use mp_sys::asynchronous::RuntimeError;
 use mp_sys::handshake::Versions;
@@ -204,6 +206,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Runs `lost` once if this process finds out that a lock or permit was lost before it was released, and at once if
     /// it is lost already.
     fn watch(&self, object: ObjectId, token: u64, lost: OnLost);
+
+    /// Returns what the users of the engine should know about its settings, as they were when it was reached. By default, that
+    /// is nothing.
+    fn warnings(&self) -> Vec<Warning> {
+        Vec::new()
+    }
 
     /// Returns the epoch, a random number that identifies this life of the manager.
     fn epoch(&self) -> u128;

@@ -48,6 +48,7 @@ pub use address::{Address, AddressError};
 pub use backend::Pending;
 pub use backend::{
     Backend, CallError, Caps, Change, Death, Grants, Kinds, OnLost, OpenPipeline, References, Validity,
+    Warning,
 };
 pub use batch::{Batch, Done, On, Ticket, Tickets};
 pub use client::ConnectError;

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`link`], [`connection`] | the connections of a process |
+//! | [`setup`] | what Redis is set to |
 //! | [`session`], [`keeper`], [`run`] | what a process holds, and until when |
 //! | [`held`], [`wait`], [`mod@line`] | calls that take something or wait |
 //! | [`script`], [`page`], [`numbers`] | scripts, and what they share |
@@ -32,6 +33,7 @@ mod run;
 mod script;
 mod semaphore;
 mod session;
+mod setup;
 mod stored;
 mod value;
 mod wait;
@@ -51,7 +53,7 @@ use self::link::Link;
 use self::session::{Sessions, Terms};
 use crate::OsError;
 use crate::address::{Address, RedisUrl};
-use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity};
+use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity, Warning};
 use crate::proto::{
     Answer, Call, Fault, Kind, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp, Step,
 };
@@ -76,6 +78,7 @@ pub struct Redis {
     link: Link,
     sessions: Sessions,
     terms: Terms,
+    warnings: Vec<Warning>,
     is_closed: AtomicBool,
 }
 
@@ -113,6 +116,10 @@ impl Redis {
         let info = url.with_password(password.as_bytes()).ok_or(Unreachable::BadPassword)?;
         let (link, keys) = (Link::new(info, time), Keys::new(url.namespace()));
         let mut connection = link.open().map_err(|error| not_connected(&error))?;
+        let warnings = setup::warnings(&mut connection);
+        for warning in &warnings {
+            tracing::warn!(%address, %warning);
+        }
         let fresh = random().map_err(Unreachable::System)?;
         let mut ask = redis::cmd("EVAL");
         ask.arg(&objects::EPOCH.text).arg(1).arg(keys.of("epoch")).arg(format!("{fresh:032x}"));
@@ -127,7 +134,7 @@ impl Redis {
         };
         let (terms, sessions) = (Terms { lease: url.lease(), order }, Sessions::default());
         let (address, is_closed) = (address.clone(), AtomicBool::new(false));
-        Ok(Self { address, keys, epoch, link, sessions, terms, is_closed })
+        Ok(Self { address, keys, epoch, link, sessions, terms, warnings, is_closed })
     }
 
     /// Ends this client: what it holds passes on, and all its later calls return [`CallError::ServerGone`], and so do those that
@@ -276,6 +283,10 @@ impl Backend for Redis {
 
     fn watch(&self, object: ObjectId, token: u64, lost: OnLost) {
         self.sessions.grants().watch(object, token, lost);
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        self.warnings.clone()
     }
 
     fn epoch(&self) -> u128 {

@@ -10,7 +10,7 @@ use mp_sys::key::Key;
 use mp_sys::line::Short;
 
 use crate::address::Address;
-use crate::backend::{CallError, address_of};
+use crate::backend::{CallError, Warning, address_of};
 use crate::key::{self, Unread};
 use crate::limits::CONNECT_TIME_DEFAULT;
 use crate::manager::Manager;
@@ -110,6 +110,23 @@ impl Manager {
     #[must_use]
     pub fn address(&self) -> Option<String> {
         address_of(&**self.backend())
+    }
+
+    /// Returns what you should know about the settings of the engine, as they were when the manager was reached. A server of this
+    /// library has none: see [`Warning`]. Programs with a subscriber of `tracing` see them as well.
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// let manager = mp::manager::Manager::in_process()?;
+    /// for warning in manager.warnings() {
+    ///     eprintln!("warning: {warning}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.backend().warnings()
     }
 
     /// Ends the manager for all its clients. A server that [keeps](ManagerBuilder::keep) its objects has saved them when this

@@ -11,6 +11,7 @@ mod queues;
 mod restarts;
 mod server;
 mod tasks;
+mod warnings;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};

@@ -77,6 +77,7 @@ const NO_OBJECTS_OF_MANAGERS: &[&str] = &[
     "Versioned",
     "Versions",
     "WaitGuard",
+    "Warning",
     "Wire",
 ];
 

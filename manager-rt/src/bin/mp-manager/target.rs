@@ -5,6 +5,7 @@ use manager_rt::{Address, ConnectError, Manager, ReachError};
 use crate::args::Target;
 use crate::failure::Failure;
 use crate::keys;
+use crate::output;
 
 /// A connection to a manager, and its address for messages.
 pub(crate) struct Connection {
@@ -32,7 +33,11 @@ impl Connection {
         if let Some(file) = &target.key_file {
             builder = builder.key(keys::read(file)?);
         }
-        Ok(builder.connect(&target.address).map(|manager| Self { manager, address }))
+        let connected = builder.connect(&target.address);
+        for warning in connected.iter().flat_map(Manager::warnings) {
+            output::note(&format!("{address}: {warning}"));
+        }
+        Ok(connected.map(|manager| Self { manager, address }))
     }
 
     pub(crate) fn address(&self) -> &str {
