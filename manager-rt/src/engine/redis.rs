@@ -29,6 +29,7 @@ mod numbers;
 mod objects;
 mod page;
 mod queue;
+mod report;
 mod run;
 mod script;
 mod semaphore;

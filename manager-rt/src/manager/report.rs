@@ -67,7 +67,7 @@ impl Manager {
     /// Returns all objects, in no particular order, with and without names.
     ///
     /// The calls that fetch them are made while the iterator runs. An object that exists during the whole time is returned once.
-    /// One that is made or removed meanwhile may be returned or not. After an error, nothing follows.
+    /// One that is made or removed meanwhile may be returned or not, and Redis may return another one twice then. After an error, nothing follows.
     ///
     /// # Errors
     /// As for [`report`](Self::report).

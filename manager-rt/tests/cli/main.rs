@@ -10,6 +10,8 @@ mod keys;
 mod looking;
 mod page;
 mod program;
+#[cfg(feature = "redis")]
+mod redis;
 mod removing;
 mod serving;
 mod unreachable;

@@ -9,6 +9,7 @@ use redis::Value as Item;
 use super::stored::loaded;
 use crate::backend::CallError;
 use crate::proto::{Answer, Fault, Info, Kind, ObjectId, Payload, Reply};
+use crate::report::ObjectReport;
 
 /// The kinds of objects, by the numbers under which their heads are stored. The numbers never change.
 const KINDS: [Kind; 14] = [
@@ -96,6 +97,38 @@ impl Items {
 
     fn entries(&mut self) -> Result<Vec<(Payload, Payload)>, CallError> {
         (0..self.0.len() / 2).map(|_| Ok((self.value()?, self.value()?))).collect()
+    }
+
+    fn text(&mut self) -> Result<String, CallError> {
+        String::from_utf8(self.bytes()?).map_err(|_| CallError::Protocol)
+    }
+
+    fn object(&mut self) -> Result<ObjectReport, CallError> {
+        let (id, kind) = (ObjectId(self.count()?), kind_of(self.count()?)?);
+        let print = u64::from_str_radix(&self.text()?, 16).map_err(|_| CallError::Protocol)?;
+        let name = Some(self.text()?).filter(|name| !name.is_empty());
+        Ok(ObjectReport {
+            id,
+            kind,
+            print,
+            name,
+            len: self.optional()?,
+            bytes: self.count()?,
+            // Redis looks at some of the values.
+            is_estimate: true,
+            references: 0,
+            waiters: self.count()?,
+            held: self.count()?,
+            holder: None,
+        })
+    }
+
+    fn objects(&mut self) -> Result<Vec<ObjectReport>, CallError> {
+        let mut objects = Vec::new();
+        while self.0.len() > 0 {
+            objects.push(self.object()?);
+        }
+        Ok(objects)
     }
 
     fn names(&mut self) -> Result<Vec<String>, CallError> {
@@ -197,6 +230,10 @@ fn reply_of(number: i64, items: &mut Items) -> Result<Reply<Payload>, CallError>
             Reply::Leased { lease, deliveries, task: items.value()? }
         }
         19 => Reply::Acts { index: items.count()?, round: items.count()? },
+        40 => {
+            let next = Some(items.count()?.reverse_bits()).filter(|next| *next != 0);
+            Reply::Objects { next, objects: items.objects()? }
+        }
         _ => return Err(CallError::Protocol),
     })
 }

@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 use super::answer::number_of;
 use super::command::{Command, Keys, check, check_name, hex};
 use super::line::LINES;
+use super::report;
 use super::script::{Compiled, Script, compile};
 use crate::OsError;
 use crate::backend::CallError;
@@ -180,17 +181,17 @@ pub(super) fn command(
         ManagerOp::Attach(objects) => {
             objects.into_iter().fold(on(&ATTACH, keys), |command, object| command.number(object.0))
         }
+        ManagerOp::Object { name } => report::object(keys, &name),
+        ManagerOp::Objects { from, is_busy } => report::objects(keys, from, is_busy),
         // Nobody counts references.
         ManagerOp::Detach { .. } | ManagerOp::Transit(_) | ManagerOp::Bequeath { .. } => return Ok(None),
         ManagerOp::Names => return unsupported("all names at once"),
         ManagerOp::Shutdown => return unsupported("ending the server"),
         ManagerOp::Snapshot { .. } => return unsupported("snapshots"),
         ManagerOp::Succeed { .. } => return unsupported("sessions of connections"),
-        ManagerOp::Server
-        | ManagerOp::Clients { .. }
-        | ManagerOp::Objects { .. }
-        | ManagerOp::Object { .. }
-        | ManagerOp::Waits { .. } => return unsupported("reports"),
+        ManagerOp::Server | ManagerOp::Clients { .. } | ManagerOp::Waits { .. } => {
+            return unsupported("reports");
+        }
     }))
 }
 

@@ -1,6 +1,7 @@
 //! `inspect`: prints everything about one object.
 
-use manager_rt::report::WaitReport;
+use manager_rt::CallError;
+use manager_rt::report::{ClientReport, Deadlock, WaitReport};
 use serde_json::json;
 
 use crate::args::Inspect;
@@ -10,16 +11,26 @@ use crate::output;
 use crate::target::Connection;
 use crate::units::time;
 
+type Known = (Vec<ClientReport>, Vec<WaitReport>, Vec<Deadlock>);
+
+/// Returns the clients, the waiting calls and the deadlocks. An engine without reports knows none of them.
+fn report_of(connection: &Connection) -> Result<Known, Failure> {
+    match connection.manager.report() {
+        Ok(report) => Ok((report.clients, report.waits, report.deadlocks)),
+        Err(CallError::Unsupported { .. }) => Ok(Default::default()),
+        Err(error) => Err(Failure::of_call(connection.address(), &error)),
+    }
+}
+
 pub(crate) fn run(options: &Inspect) -> Result<(), Failure> {
     let connection = Connection::open(&options.target)?;
     let object = connection.manager.object(&options.name);
     let object = object.map_err(|error| Failure::of_call(&connection.object(&options.name), &error))?;
-    let report = connection.manager.report();
-    let report = report.map_err(|error| Failure::of_call(connection.address(), &error))?;
-    let waits: Vec<&WaitReport> = report.waits.iter().filter(|wait| wait.object == object.id).collect();
-    let clients = Clients::new(&report.clients);
+    let (all_clients, waits, deadlocks) = report_of(&connection)?;
+    let waits: Vec<&WaitReport> = waits.iter().filter(|wait| wait.object == object.id).collect();
+    let clients = Clients::new(&all_clients);
     let circles =
-        report.deadlocks.iter().filter(|deadlock| deadlock.waits.iter().any(|wait| wait.object == object.id));
+        deadlocks.iter().filter(|deadlock| deadlock.waits.iter().any(|wait| wait.object == object.id));
     if options.json {
         let mut all = object_json(&object);
         let concerned = |number: u64| {
@@ -27,7 +38,7 @@ pub(crate) fn run(options: &Inspect) -> Result<(), Failure> {
                 || waits.iter().any(|wait| wait.client == number)
         };
         let of: Vec<_> =
-            report.clients.iter().filter(|client| concerned(client.number)).map(client_json).collect();
+            all_clients.iter().filter(|client| concerned(client.number)).map(client_json).collect();
         if let Some(fields) = all.as_object_mut() {
             fields.insert("waits".to_owned(), waits.iter().map(|wait| wait_json(wait)).collect());
             fields.insert("clients".to_owned(), json!(of));
@@ -62,6 +73,9 @@ pub(crate) fn run(options: &Inspect) -> Result<(), Failure> {
         if let Some(left) = holder.lease_left {
             row("lease", format!("ends in {}", time(left)));
         }
+    }
+    if object.waiters > 0 && waits.is_empty() {
+        row("waiting", object.waiters.to_string());
     }
     for wait in &waits {
         let left = wait.time_left.map_or_else(String::new, |left| format!(", at most {} more", time(left)));

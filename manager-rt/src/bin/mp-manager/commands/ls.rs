@@ -20,6 +20,8 @@ pub(crate) fn run(options: &Ls) -> Result<(), Failure> {
     objects.sort_by(|one, other| {
         (one.name.is_none(), &one.name, one.id).cmp(&(other.name.is_none(), &other.name, other.id))
     });
+    // Some engines return an object twice while others are made.
+    objects.dedup_by_key(|object| object.id);
     if options.json {
         return output::json(&objects.iter().map(object_json).collect());
     }
