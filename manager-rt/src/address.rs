@@ -5,6 +5,7 @@
 //! | `mp+unix:PATH` | a server that listens at a socket in the file system | `local` |
 //! | `mp+tcp://HOST:PORT` | a server that listens at a port of a host (feature `tcp`) | `tcp` |
 //! | `redis://HOST:PORT/DATABASE`, `redis+unix:///PATH` | a Redis or Valkey server (feature `redis`) | `redis` |
+//! | `rediss://HOST:PORT/DATABASE` | the same, over encrypted connections (feature `redis-tls`) | `redis` |
 
 mod local;
 #[cfg(feature = "redis")]
@@ -51,13 +52,16 @@ pub enum AddressError {
     /// The address is that of another host, and this build lacks the feature `tcp`.
     #[error("this build cannot reach other hosts, because it lacks the feature `tcp`: {0}")]
     NeedsTcp(String),
-    /// This is not the URL of a Redis server, or it has a parameter other than `ns` and `lease`, or one with a
+    /// This is not the URL of a Redis server, or it has a parameter other than `ns`, `lease` and `ca`, or one with a
     /// value that is not permitted.
     #[error("this is not the URL of a Redis server, such as `redis://host:6379/0?ns=app`: {0}")]
     Redis(String),
     /// The address is that of a Redis server, and this build lacks the feature `redis`.
     #[error("this build cannot reach Redis, because it lacks the feature `redis`: {0}")]
     NeedsRedis(String),
+    /// The address asks for encrypted connections to Redis, and this build lacks the feature `redis-tls`.
+    #[error("this build cannot encrypt connections to Redis, because it lacks the feature `redis-tls`: {0}")]
+    NeedsRedisTls(String),
 }
 
 /// The address of a manager.
@@ -147,6 +151,8 @@ impl Address {
             Some(("redis" | "valkey" | "redis+unix" | "valkey+unix", _)) => {
                 Err(AddressError::NeedsRedis(shown(text)))
             }
+            #[cfg(not(feature = "redis-tls"))]
+            Some(("rediss" | "valkeys", _)) => Err(AddressError::NeedsRedisTls(shown(text))),
             _ => Err(AddressError::Scheme(shown(text))),
         }
     }

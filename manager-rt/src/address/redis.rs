@@ -10,7 +10,21 @@ use crate::address::secret::shown;
 use crate::limits::{LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
 
 /// The schemes of the URLs.
-pub(super) const SCHEMES: [&str; 4] = ["redis", "valkey", "redis+unix", "valkey+unix"];
+pub(super) const SCHEMES: &[&str] = &[
+    "redis",
+    "valkey",
+    "redis+unix",
+    "valkey+unix",
+    #[cfg(feature = "redis-tls")]
+    ENCRYPTED[0],
+    #[cfg(feature = "redis-tls")]
+    ENCRYPTED[1],
+];
+/// The schemes of encrypted connections. The crate `redis` does not know them, since it does not encrypt here.
+const ENCRYPTED: [&str; 2] = ["rediss", "valkeys"];
+/// The parameter that names the file with the certificates of the trusted authorities.
+#[cfg(feature = "redis-tls")]
+const AUTHORITIES: &str = "ca";
 /// The parameter that names the namespace.
 const NAMESPACE: &str = "ns";
 /// The parameter that names the database, for a server that is reached by a path.
@@ -28,6 +42,8 @@ pub(crate) struct RedisUrl {
     text: String,
     namespace: String,
     lease: Duration,
+    #[cfg(feature = "redis-tls")]
+    authorities: Option<String>,
 }
 
 impl RedisUrl {
@@ -38,19 +54,47 @@ impl RedisUrl {
     pub(crate) fn parse(text: &str) -> Result<(Self, Option<String>), AddressError> {
         let bad = || AddressError::Redis(shown(text));
         let mut url = redis::parse_redis_url(text).ok_or_else(bad)?;
-        let info = text.into_connection_info().map_err(|_| bad())?;
+        let info = info_of(text).ok_or_else(bad)?;
         let password = info.redis_settings().password().map(str::to_owned);
         url.set_password(None).or_else(|()| if password.is_none() { Ok(()) } else { Err(bad()) })?;
         let (mut namespace, mut lease) = (NAMESPACE_DEFAULT.to_owned(), LEASE_DEFAULT);
+        #[cfg(feature = "redis-tls")]
+        let mut authorities = None;
+        if url.fragment().is_some() {
+            return Err(bad());
+        }
         for (name, value) in url.query_pairs() {
             match &*name {
                 NAMESPACE if is_namespace(&value) => namespace = value.into_owned(),
                 LEASE => lease = lease_of(&value).ok_or_else(bad)?,
                 DATABASE if value.parse::<u32>().is_ok() && url.scheme().ends_with("+unix") => {}
+                #[cfg(feature = "redis-tls")]
+                AUTHORITIES if value.starts_with('/') && ENCRYPTED.contains(&url.scheme()) => {
+                    authorities = Some(value.into_owned());
+                }
                 _ => return Err(bad()),
             }
         }
-        Ok((Self { text: url.into(), namespace, lease }, password))
+        let url = Self {
+            text: url.into(),
+            namespace,
+            lease,
+            #[cfg(feature = "redis-tls")]
+            authorities,
+        };
+        Ok((url, password))
+    }
+
+    /// Returns whether connections are encrypted.
+    #[cfg(feature = "redis-tls")]
+    pub(crate) fn is_encrypted(&self) -> bool {
+        ENCRYPTED.iter().any(|scheme| self.text.starts_with(&format!("{scheme}:")))
+    }
+
+    /// Returns the path of the file with the certificates of the trusted authorities, if the URL names one.
+    #[cfg(feature = "redis-tls")]
+    pub(crate) fn authorities(&self) -> Option<&str> {
+        self.authorities.as_deref()
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -64,13 +108,20 @@ impl RedisUrl {
 
     /// Returns how to connect with a password, or without one if it is empty. Returns `None` if the password is not text.
     pub(crate) fn with_password(&self, password: &[u8]) -> Option<ConnectionInfo> {
-        let info = self.text.as_str().into_connection_info().ok()?;
+        let info = info_of(&self.text)?;
         if password.is_empty() {
             return Some(info);
         }
         let settings = info.redis_settings().clone().set_password(std::str::from_utf8(password).ok()?);
         Some(info.set_redis_settings(settings))
     }
+}
+
+/// Returns how to connect, as if it were without encryption.
+fn info_of(text: &str) -> Option<ConnectionInfo> {
+    let (scheme, rest) = text.split_once(':')?;
+    let plain = if ENCRYPTED.contains(&scheme) { "redis" } else { scheme };
+    format!("{plain}:{rest}").into_connection_info().ok()
 }
 
 /// Reads a number of seconds or milliseconds: `10s`, `500ms`.
@@ -129,6 +180,8 @@ mod tests {
             "redis://host?ns=",
             "redis://host?ns=a%7Db",
             "redis://host?other=1",
+            "redis://host?ca=/etc/ca.pem",
+            "redis://host#insecure",
             "redis+unix:///run/r.sock?pass=secret",
             &long(NAMESPACE_BYTES_MAX + 1),
         ] {

@@ -68,6 +68,19 @@ pub enum ConnectError {
     /// The server closed the connection, because it is ending.
     #[error("the server closed the connection")]
     Closed,
+    /// The authority that signed the server's certificate is not trusted. (Feature `redis-tls`.)
+    #[error("the authority that signed the server's certificate is not trusted")]
+    UnknownAuthority,
+    /// The server's certificate is for another host. (Feature `redis-tls`.)
+    #[error("the server's certificate is for another host")]
+    OtherHost,
+    /// The server's certificate is over, or is not one. (Feature `redis-tls`.)
+    #[error("the server's certificate is not valid")]
+    BadCertificate,
+    /// There are no certificates of authorities: neither in the file that the address names, nor where systems keep them. (Feature
+    /// `redis-tls`.)
+    #[error("there are no certificates of trusted authorities")]
+    NoAuthorities,
     /// This process has as many connections as a process may have.
     #[error("this process has too many connections")]
     TooMany,

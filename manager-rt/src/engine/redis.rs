@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`link`], [`connection`] | the connections of a process |
+//! | [`link`], [`connection`], [`tls`] | the connections of a process |
 //! | [`setup`] | what Redis is set to |
 //! | [`session`], [`keeper`], [`run`] | what a process holds, and until when |
 //! | [`held`], [`wait`], [`mod@line`] | calls that take something or wait |
@@ -36,6 +36,7 @@ mod semaphore;
 mod session;
 mod setup;
 mod stored;
+mod tls;
 mod value;
 mod wait;
 
@@ -49,9 +50,11 @@ use mp_sys::line::Short;
 use redis::{RedisError, Value as Item};
 
 use self::command::{Command, Keys};
+use self::connection::OpenError;
 use self::keeper::Order;
 use self::link::Link;
 use self::session::{Sessions, Terms};
+use self::tls::Trust;
 use crate::OsError;
 use crate::address::{Address, RedisUrl};
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity, Warning};
@@ -98,6 +101,18 @@ pub(crate) enum Unreachable {
     Closed,
     /// What answered is not Redis.
     Protocol,
+    /// Nobody who is trusted signed the certificate.
+    #[cfg(feature = "redis-tls")]
+    UnknownAuthority,
+    /// The certificate is for another host.
+    #[cfg(feature = "redis-tls")]
+    OtherHost,
+    /// The certificate is over, or is not one.
+    #[cfg(feature = "redis-tls")]
+    BadCertificate,
+    /// Nobody is trusted.
+    #[cfg(feature = "redis-tls")]
+    NoAuthorities,
     /// The system refused.
     System(OsError),
 }
@@ -115,8 +130,8 @@ impl Redis {
     ) -> Result<Self, Unreachable> {
         let time = deadline.remaining().min(CONNECT_TIME_MAX);
         let info = url.with_password(password.as_bytes()).ok_or(Unreachable::BadPassword)?;
-        let (link, keys) = (Link::new(info, time), Keys::new(url.namespace()));
-        let mut connection = link.open().map_err(|error| not_connected(&error))?;
+        let (link, keys) = (Link::new(info, Trust::of(url)?, time), Keys::new(url.namespace()));
+        let mut connection = link.open().map_err(not_opened)?;
         let warnings = setup::warnings(&mut connection);
         for warning in &warnings {
             tracing::warn!(%address, %warning);
@@ -203,6 +218,14 @@ fn random() -> Result<u128, OsError> {
 fn epoch_of(item: &Item) -> Option<u128> {
     let Item::BulkString(text) = item else { return None };
     u128::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
+}
+
+fn not_opened(error: OpenError) -> Unreachable {
+    match error {
+        OpenError::Redis(error) => not_connected(&error),
+        #[cfg(feature = "redis-tls")]
+        OpenError::Untrusted(error) => error,
+    }
 }
 
 /// Returns why there is no connection.

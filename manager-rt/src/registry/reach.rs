@@ -121,6 +121,14 @@ fn not_connected(error: Unreachable) -> ConnectError {
         Unreachable::TimedOut => ConnectError::TimedOut,
         Unreachable::Closed => ConnectError::Closed,
         Unreachable::Protocol => ConnectError::Protocol,
+        #[cfg(feature = "redis-tls")]
+        Unreachable::UnknownAuthority => ConnectError::UnknownAuthority,
+        #[cfg(feature = "redis-tls")]
+        Unreachable::OtherHost => ConnectError::OtherHost,
+        #[cfg(feature = "redis-tls")]
+        Unreachable::BadCertificate => ConnectError::BadCertificate,
+        #[cfg(feature = "redis-tls")]
+        Unreachable::NoAuthorities => ConnectError::NoAuthorities,
         Unreachable::System(error) => error.into(),
     }
 }

@@ -16,6 +16,12 @@ use mp_sys::descriptors::{above_standard, stream_socket};
 use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, Parser, RedisError, Value as Item};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SocketAddrUnix, recv};
+#[cfg(feature = "redis-tls")]
+use rustls::{ClientConnection, StreamOwned};
+
+use super::tls::Trust;
+#[cfg(feature = "redis-tls")]
+use super::tls::encrypt;
 
 /// One connection to Redis. After an error of the system, it is of no use any more.
 pub(super) struct Connection {
@@ -26,23 +32,55 @@ pub(super) struct Connection {
 }
 
 enum Stream {
+    Plain(Plain),
+    #[cfg(feature = "redis-tls")]
+    Encrypted(Box<StreamOwned<ClientConnection, Plain>>),
+}
+
+pub(super) enum Plain {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// Why a connection was not opened.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// What Redis or the system said.
+    Redis(RedisError),
+    /// What is wrong with the certificate.
+    #[cfg(feature = "redis-tls")]
+    Untrusted(super::Unreachable),
+}
+
+impl From<RedisError> for OpenError {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Redis(error.into())
+    }
 }
 
 impl Connection {
     /// Connects, and names the user and the database. Each step takes at most `time`.
     ///
     /// # Errors
-    /// What Redis or the system says.
-    pub(super) fn open(info: &ConnectionInfo, time: Duration) -> Result<Self, RedisError> {
-        let stream = match info.addr() {
-            ConnectionAddr::Tcp(host, port) => Stream::Tcp(connect(host, *port, time)?),
-            ConnectionAddr::Unix(path) => Stream::Unix(connect_local(path)?),
-            _ => return Err((ErrorKind::InvalidClientConfig, "this build cannot encrypt").into()),
+    /// [`OpenError`].
+    pub(super) fn open(info: &ConnectionInfo, trust: &Trust, time: Duration) -> Result<Self, OpenError> {
+        let plain = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Plain::Tcp(connect(host, *port, time)?),
+            ConnectionAddr::Unix(path) => Plain::Unix(connect_local(path)?),
+            _ => {
+                let error = (ErrorKind::InvalidClientConfig, "this is another kind of connection");
+                return Err(RedisError::from(error).into());
+            }
         };
+        plain.answers_within(time)?;
+        let stream = encrypted(plain, info.addr(), trust)?;
         let mut connection = Self { stream, parser: Parser::new(), posted: VecDeque::new() };
-        connection.answers_within(time)?;
         let settings = info.redis_settings();
         if let Some(password) = settings.password() {
             let mut login = redis::cmd("AUTH");
@@ -51,7 +89,7 @@ impl Connection {
             });
             connection.ask(login.arg(password)).map_err(|error| match error.is_io_error() {
                 true => error,
-                false => (ErrorKind::AuthenticationFailed, "Redis refused the password").into(),
+                false => RedisError::from((ErrorKind::AuthenticationFailed, "Redis refused the password")),
             })?;
         }
         if settings.db() != 0 {
@@ -65,16 +103,7 @@ impl Connection {
     /// # Errors
     /// Those of setsockopt(2).
     pub(super) fn answers_within(&self, time: Duration) -> io::Result<()> {
-        match &self.stream {
-            Stream::Tcp(stream) => {
-                stream.set_read_timeout(Some(time))?;
-                stream.set_write_timeout(Some(time))
-            }
-            Stream::Unix(stream) => {
-                stream.set_read_timeout(Some(time))?;
-                stream.set_write_timeout(Some(time))
-            }
-        }
+        self.stream.plain().answers_within(time)
     }
 
     /// Returns `true` if the next answer will be that of the next command: Redis has neither closed the connection nor
@@ -95,7 +124,8 @@ impl Connection {
     /// # Errors
     /// Those of send(2). Redis has not received all of it, so it does nothing.
     pub(super) fn send(&mut self, packed: &[u8]) -> io::Result<()> {
-        self.stream.write_all(packed)
+        self.stream.write_all(packed)?;
+        self.stream.flush()
     }
 
     /// Sends a command whose answer nobody waits for.
@@ -156,11 +186,79 @@ fn connect_local(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
+#[cfg(feature = "redis-tls")]
+fn encrypted(plain: Plain, address: &ConnectionAddr, trust: &Trust) -> Result<Stream, OpenError> {
+    match (address, &trust.config) {
+        (ConnectionAddr::Tcp(host, _), Some(config)) => {
+            Ok(Stream::Encrypted(Box::new(encrypt(config, host, plain)?)))
+        }
+        _ => Ok(Stream::Plain(plain)),
+    }
+}
+
+#[cfg(not(feature = "redis-tls"))]
+fn encrypted(plain: Plain, _address: &ConnectionAddr, _trust: &Trust) -> Result<Stream, OpenError> {
+    Ok(Stream::Plain(plain))
+}
+
+impl Plain {
+    fn answers_within(&self, time: Duration) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(Some(time))?;
+                stream.set_write_timeout(Some(time))
+            }
+            Self::Unix(stream) => {
+                stream.set_read_timeout(Some(time))?;
+                stream.set_write_timeout(Some(time))
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn plain(&self) -> &Plain {
+        match self {
+            Self::Plain(plain) => plain,
+            #[cfg(feature = "redis-tls")]
+            Self::Encrypted(stream) => &stream.sock,
+        }
+    }
+}
+
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
+        match self.stream.plain() {
+            Plain::Tcp(stream) => stream.as_fd(),
+            Plain::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(plain) => plain.read(into),
+            #[cfg(feature = "redis-tls")]
+            Self::Encrypted(stream) => stream.read(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(plain) => plain.write(bytes),
+            #[cfg(feature = "redis-tls")]
+            Self::Encrypted(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(plain) => plain.flush(),
+            #[cfg(feature = "redis-tls")]
+            Self::Encrypted(stream) => stream.flush(),
         }
     }
 }
@@ -188,7 +286,7 @@ fn uninterrupted<T>(
     }
 }
 
-impl Read for Stream {
+impl Read for Plain {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => uninterrupted(|| stream.read_timeout(), || (&*stream).read(into)),
@@ -197,7 +295,7 @@ impl Read for Stream {
     }
 }
 
-impl Write for Stream {
+impl Write for Plain {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => uninterrupted(|| stream.write_timeout(), || (&*stream).write(bytes)),
@@ -232,7 +330,7 @@ mod tests {
         let url = format!("redis://{}", listener.local_addr().unwrap());
         let info = url.into_connection_info().unwrap();
         for says in [&b"+OK\r\n"[..], b""] {
-            let mut connection = Connection::open(&info, Duration::from_secs(60)).unwrap();
+            let mut connection = Connection::open(&info, &Trust::default(), Duration::from_secs(60)).unwrap();
             let (mut other, _) = listener.accept().unwrap();
             assert!(connection.is_ready());
             connection.post(b"x".to_vec()).unwrap();
@@ -251,7 +349,7 @@ mod tests {
         let url = format!("redis://{}", listener.local_addr().unwrap());
         let info = url.into_connection_info().unwrap();
         let child = spawn_beside_threads(|| {
-            let mut connection = Connection::open(&info, Duration::from_secs(60)).unwrap();
+            let mut connection = Connection::open(&info, &Trust::default(), Duration::from_secs(60)).unwrap();
             let (mut other, _) = listener.accept().unwrap();
             tick(Duration::from_millis(1), true);
             std::thread::scope(|scope| {

@@ -31,6 +31,7 @@ use super::command::Keys;
 use super::line;
 use super::link::{ANSWER_TIME_MAX, Link};
 use super::run::Run;
+use super::tls::Trust;
 use crate::OsError;
 use crate::address::RedisUrl;
 use crate::backend::CallError;
@@ -177,12 +178,13 @@ fn keep(handed: Handed) -> i32 {
     let Some((order, end, line)) = order_of(&handed) else { return 1 };
     let Ok(url) = RedisUrl::parse(&order.url).map(|(url, _)| url) else { return 1 };
     let Some(info) = url.with_password(order.key.as_bytes()) else { return 1 };
+    let Ok(trust) = Trust::of(&url) else { return 1 };
     let (endpoint, parent) = handed.into_parts();
-    let patient = Link::new(info.clone(), order.connect_time.min(ANSWER_TIME_MAX));
+    let patient = Link::new(info.clone(), trust.clone(), order.connect_time.min(ANSWER_TIME_MAX));
     let answer_time = part_of(url.lease(), ANSWERS_PER_LEASE).clamp(ANSWER_TIME_MIN, ANSWER_TIME_MAX);
     let session = Kept {
         // A connection may have died without a word, and the lease goes on.
-        link: Link::new(info, order.connect_time).within(answer_time).since(order.run),
+        link: Link::new(info, trust, order.connect_time).within(answer_time).since(order.run),
         keys: Keys::new(url.namespace()),
         lease: url.lease(),
         session: order.session,

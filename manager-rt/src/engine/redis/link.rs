@@ -18,8 +18,9 @@ use redis::{ConnectionInfo, ErrorKind, RedisError, ServerErrorKind, Value as Ite
 
 use super::answer::answer_of;
 use super::command::Command;
-use super::connection::Connection;
+use super::connection::{Connection, OpenError};
 use super::run::{Run, run_of};
+use super::tls::Trust;
 use crate::OsError;
 use crate::backend::CallError;
 use crate::proto::{Answer, Fault, Payload};
@@ -35,6 +36,7 @@ pub(super) const OPERATIONS_AT_ONCE_MAX: usize = 128;
 #[derive(Debug)]
 pub(super) struct Link {
     info: ConnectionInfo,
+    trust: Trust,
     connect_time: Duration,
     answer_time: Duration,
     idle: Generations<Mutex<Vec<Connection>>>,
@@ -45,9 +47,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) const fn new(info: ConnectionInfo, connect_time: Duration) -> Self {
+    pub(super) const fn new(info: ConnectionInfo, trust: Trust, connect_time: Duration) -> Self {
         Self {
             info,
+            trust,
             connect_time,
             answer_time: ANSWER_TIME_MAX,
             idle: Generations::new(),
@@ -64,9 +67,9 @@ impl Link {
     /// Opens a connection.
     ///
     /// # Errors
-    /// What Redis or the system says.
-    pub(super) fn open(&self) -> Result<Connection, RedisError> {
-        let mut connection = Connection::open(&self.info, self.connect_time)?;
+    /// [`OpenError`].
+    pub(super) fn open(&self) -> Result<Connection, OpenError> {
+        let mut connection = Connection::open(&self.info, &self.trust, self.connect_time)?;
         connection.answers_within(self.answer_time)?;
         self.reached(run_of(&mut connection)?);
         Ok(connection)
@@ -315,8 +318,11 @@ pub(super) fn refused(error: &RedisError) -> CallError {
 }
 
 /// Returns why there is no connection.
-fn unreachable_by(error: &RedisError) -> CallError {
-    if error.is_io_error() { CallError::ServerGone } else { refused(error) }
+fn unreachable_by(error: &OpenError) -> CallError {
+    match error {
+        OpenError::Redis(error) if !error.is_io_error() => refused(error),
+        _ => CallError::ServerGone,
+    }
 }
 
 #[cfg(test)]
@@ -370,7 +376,7 @@ mod tests {
             std::thread::scope(|scope| {
                 // The listener ends with its thread, so no second connection waits for an answer.
                 scope.spawn(move || answer(&listener, &answers));
-                let link = Link::new(url.into_connection_info().unwrap(), ANSWER_TIME_MAX);
+                let link = Link::new(url.into_connection_info().unwrap(), Trust::default(), ANSWER_TIME_MAX);
                 let keys = Keys::new("test");
                 let command = || Command::on(&NOTHING, &keys, ObjectId(1), Kind::List);
                 let commands: Vec<_> = (0..commands).map(|_| command()).collect();
