@@ -5,6 +5,8 @@ mod alike;
 mod barriers;
 mod cut;
 mod deaths;
+#[cfg(feature = "redis-tls")]
+mod encrypted;
 mod faults;
 mod lines;
 mod queues;

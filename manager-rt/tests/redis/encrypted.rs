@@ -1,0 +1,135 @@
+//! Encrypted connections.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use manager_rt::{ConnectError, LockError, Manager, ReachError};
+use mp_sys::deadline::Deadline;
+use mp_sys::reexec::Handed;
+use mp_sys::testing::kill;
+
+use crate::deaths::{Holder, PATIENCE, heard, tell};
+use crate::server::Server;
+
+/// A server whose certificate is for 127.0.0.1, and signed by an authority of its own.
+struct Encrypted {
+    server: Server,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+fn openssl(folder: &Path, arguments: &str) {
+    let mut command = Command::new("openssl");
+    command.args(arguments.split(' ')).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(command.status().expect("openssl is installed").success(), "{arguments}");
+}
+
+/// Makes an authority with this name in `ca.pem`, and a certificate and its key that it has signed.
+fn make_certificates(folder: &Path, name: &str) {
+    let new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    openssl(folder, &format!("{new} -subj /CN={name} -keyout ca.key -out ca.pem"));
+    let signed = "-subj /CN=server -CA ca.pem -CAkey ca.key -addext subjectAltName=IP:127.0.0.1";
+    let leaf = "-addext basicConstraints=critical,CA:false";
+    openssl(folder, &format!("{new} {signed} {leaf} -keyout server.key -out server.pem"));
+}
+
+impl Encrypted {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        make_certificates(folder.path(), "authority");
+        // Whoever else takes the port meanwhile makes the server end, and the test fail.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (certificate, key, authority) = (path("server.pem"), path("server.key"), path("ca.pem"));
+        let server = Server::start(&[
+            "--tls-port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &authority,
+            "--tls-auth-clients",
+            "no",
+            "--requirepass",
+            "opensesame",
+        ]);
+        Self { server, folder, port }
+    }
+
+    fn url(&self, host: &str, authority: Option<&str>) -> String {
+        let file = authority.map(|name| format!("&ca={}", self.folder.path().join(name).display()));
+        format!("rediss://:opensesame@{host}:{}?ns=app&lease=3600s{}", self.port, file.unwrap_or_default())
+    }
+}
+
+/// The main function of a process that takes a lock.
+fn hold(handed: Handed) -> i32 {
+    let manager = Manager::connect(&heard(&handed)).unwrap();
+    let lock = manager.named("lock").lock().unwrap();
+    let held = lock.lock().unwrap();
+    tell(handed.endpoint(), "held");
+    heard(&handed);
+    drop(held);
+    0
+}
+
+#[test]
+fn everything_works_over_encrypted_connections() {
+    let redis = Encrypted::start();
+    let url = redis.url("127.0.0.1", Some("ca.pem"));
+    let manager = Manager::connect(&url).unwrap();
+    let list = manager.list::<Vec<u8>>().unwrap();
+    let long = vec![7; 3 << 20];
+    list.push(&long).unwrap();
+    assert_eq!(list.get(0), Ok(long));
+    manager.pipeline(|p| (0..300_u16).for_each(|_| drop(p.on(&list).push(&vec![1])))).unwrap();
+    assert_eq!(list.len(), Ok(301));
+    let holder = Holder::start(hold, &url);
+    let lock = manager.named("lock").lock().unwrap();
+    std::thread::scope(|scope| {
+        let next = scope.spawn(|| {
+            let error = lock.lock_timeout(PATIENCE).unwrap_err();
+            assert!(matches!(error, LockError::OwnerDied(_)), "{error:?}");
+        });
+        let waits = Deadline::after(PATIENCE);
+        while manager.info().unwrap().waiters == 0 {
+            assert!(!waits.has_passed() && !next.is_finished());
+        }
+        // With a lease of an hour, only its keeper can have freed it.
+        kill(&holder.child);
+        next.join().unwrap();
+    });
+    assert_eq!(redis.server.cli(&["-a", "opensesame", "--no-auth-warning", "ping"]), "PONG");
+}
+
+#[test]
+fn certificates_that_are_not_accepted_are_errors_of_their_own() {
+    let redis = Encrypted::start();
+    std::fs::write(redis.folder.path().join("empty.pem"), "").unwrap();
+    let with_own = redis.url("127.0.0.1", Some("ca.pem"));
+    assert!(Manager::connect(&with_own).is_ok());
+    for (name, file) in [("other", "other.pem"), ("authority", "same.pem")] {
+        let folder = tempfile::tempdir().unwrap();
+        make_certificates(folder.path(), name);
+        std::fs::copy(folder.path().join("ca.pem"), redis.folder.path().join(file)).unwrap();
+    }
+    for (url, expected) in [
+        (redis.url("127.0.0.1", Some("other.pem")), ConnectError::UnknownAuthority),
+        (redis.url("127.0.0.1", Some("same.pem")), ConnectError::UnknownAuthority),
+        (redis.url("localhost", Some("ca.pem")), ConnectError::OtherHost),
+        (redis.url("127.0.0.1", Some("empty.pem")), ConnectError::NoAuthorities),
+        (redis.url("127.0.0.1", Some("none.pem")), ConnectError::NoAuthorities),
+    ] {
+        let error = Manager::connect(&url).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        let ReachError::Connect { address, error } = error else { panic!("{error:?}") };
+        assert_eq!(error, expected, "{url}");
+        assert!(address.starts_with("rediss://") && shown.contains(&address), "{shown}");
+        assert!(!shown.contains("opensesame"), "{shown}");
+    }
+}
