@@ -67,7 +67,9 @@ impl Server {
 }
 
 fn run(folder: &tempfile::TempDir, arguments: &[String]) -> Child {
-    Command::new("redis-server")
+    // It ends with the thread of the test, even if that is killed.
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "redis-server"])
         .args(["--port", "0", "--save", "", "--appendonly", "yes"])
         .arg("--unixsocket")
         .arg(folder.path().join("socket"))
