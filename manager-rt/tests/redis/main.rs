@@ -13,6 +13,7 @@ mod queues;
 mod restarts;
 mod server;
 mod tasks;
+mod traps;
 mod warnings;
 
 use std::sync::atomic::{AtomicU64, Ordering};

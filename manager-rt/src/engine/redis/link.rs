@@ -249,6 +249,15 @@ impl Link {
             let items = match outcome.map_err(failed_here)? {
                 Ok(Item::Array(items)) => items,
                 Ok(_) => return Err(CallError::Protocol),
+                // With a full memory, Redis takes no transaction, not even one that only removes. It did nothing of this one.
+                Err(error) if is_full(&error) => {
+                    for command in portion {
+                        let is_first = answers.is_empty();
+                        let failed_here = |error| if is_first { error } else { CallError::OutcomeUnknown };
+                        answers.push(self.run(command).map_err(failed_here)?);
+                    }
+                    continue;
+                }
                 Err(error) => return Err(failed_here(refused(&error))),
             };
             for item in items {
@@ -291,10 +300,12 @@ fn lacks_script(error: &RedisError) -> bool {
 
 /// Returns why an operation failed that Redis refused.
 fn failed(error: &RedisError) -> Result<Answer<Payload>, CallError> {
-    if error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("OOM ")) {
-        return Ok(Err(Fault::NoSpace));
-    }
-    Err(refused(error))
+    if is_full(error) { Ok(Err(Fault::NoSpace)) } else { Err(refused(error)) }
+}
+
+/// Returns whether Redis refused something because its memory is full.
+fn is_full(error: &RedisError) -> bool {
+    error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("OOM "))
 }
 
 /// Returns why Redis did nothing.
