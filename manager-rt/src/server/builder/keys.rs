@@ -77,7 +77,7 @@ impl ServerBuilder {
     ///
     /// let keys = read().expect("there are keys");
     /// let builder = keys.iter().skip(1).fold(Server::builder().key(keys[0].clone()), |builder, key| builder.also_accept(key.clone()));
-    /// builder.end_on_signals()?.keys_on_hangup(read).tcp("0.0.0.0:7000")?.bind("/run/jobs.sock")?.serve()?;
+    /// builder.end_on_signals()?.keys_on_hangup(read).bind("/run/jobs.sock")?.serve()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
