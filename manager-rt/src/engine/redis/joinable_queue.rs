@@ -1,4 +1,4 @@
-//! `JoinableQueue`: a [queue](super::queue) whose consumers keep what they were given until it is done.
+//! `JoinableQueue`: a [queue] whose consumers keep what they were given until it is done.
 //!
 //! | where | what it holds |
 //! |---|---|
