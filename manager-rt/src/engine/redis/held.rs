@@ -11,8 +11,8 @@ use super::wait::{Ask, Waiting, surely};
 use super::{barrier, condition, event, joinable_queue, lock, queue, semaphore};
 use crate::backend::{CallError, Change};
 use crate::proto::{
-    Answer, Call, ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, Op, Payload, QueueOp, Raw,
-    Reply, SemaphoreOp, Wait,
+    Answer, BarrierOp, Call, ConditionOp, EventOp, Fault, JoinableQueueOp, Kind, LockOp, Op, Payload,
+    QueueOp, Raw, Reply, SemaphoreOp, Wait,
 };
 
 /// How often a call begins again because its session was lost.
@@ -220,8 +220,7 @@ impl Redis {
                     outcome
                 });
                 match outcome.inspect_err(|error| self.unsure(&session, *error))? {
-                    // An earlier attempt has done it.
-                    Outcome::Answer(Err(Fault::NotOwned)) if is_again => Ok(Reply::Done),
+                    Outcome::Answer(Err(Fault::NotOwned)) if is_again => self.given_back(call, &session)?,
                     Outcome::Answer(answer) => answer,
                     _ => return Err(CallError::Protocol),
                 }
@@ -229,6 +228,17 @@ impl Redis {
         };
         self.note(change, &answer, &session);
         Ok(answer)
+    }
+
+    /// Returns the answer to a call that gives something back, and finds nothing after an attempt without an answer. In a session
+    /// that lives, the first attempt has done it.
+    fn given_back(&self, call: &Call<Raw<'_>>, session: &Session) -> Result<Answer<Payload>, CallError> {
+        // A barrier may have been broken meanwhile.
+        if matches!(call.op, Op::Barrier(_)) || !self.sessions.is_current(session, &self.link) {
+            self.sessions.lose(session.serial);
+            return Err(CallError::OutcomeUnknown);
+        }
+        Ok(Ok(Reply::Done))
     }
 
     /// Notes what the answer to a call of a session changes in what this process holds.
