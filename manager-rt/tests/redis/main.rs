@@ -14,6 +14,7 @@ mod restarts;
 mod server;
 mod tasks;
 mod traps;
+mod unsure;
 mod warnings;
 
 use std::sync::atomic::{AtomicU64, Ordering};

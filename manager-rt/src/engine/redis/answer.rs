@@ -159,8 +159,10 @@ pub(super) enum Outcome {
         /// What it tells the object then.
         mark: Option<u64>,
     },
-    /// The session of the call has ended.
+    /// The session of the call has ended, and with it what the call was given.
     SessionLost,
+    /// The session of the call has ended. What the call may have done stays done.
+    Unknown,
 }
 
 /// Decodes the answer of a script of a call that may have to wait.
@@ -178,6 +180,7 @@ pub(super) fn outcome_of(item: Item) -> Result<Outcome, CallError> {
             Ok(Outcome::Parked { again, mark })
         }
         Some(Item::Int(SESSION_LOST)) => Ok(Outcome::SessionLost),
+        Some(Item::Int(UNKNOWN)) => Ok(Outcome::Unknown),
         _ => answer_of(Item::Array(items)).map(Outcome::Answer),
     }
 }
@@ -196,6 +199,8 @@ pub(super) fn outcome_in(text: &[u8]) -> Result<Outcome, CallError> {
 const PARKED: i64 = 17;
 /// The number of the answer to a call whose session has ended.
 const SESSION_LOST: i64 = -22;
+/// The same, if the call may have done something that stays done.
+const UNKNOWN: i64 = -30;
 
 fn reply_of(number: i64, items: &mut Items) -> Result<Reply<Payload>, CallError> {
     Ok(match number {

@@ -155,11 +155,6 @@ end
 SERVE['14'] = serve_barrier
 -- A party that no longer waits.
 LEFT['14'] = break_up
-local function words_of(text)
-  local words = {}
-  for word in text:gmatch('[^ ]+') do words[#words + 1] = tonumber(word) end
-  return words
-end
 ";
 
 scripts! {
@@ -168,18 +163,23 @@ scripts! {
     WAIT [LINES, BARRIERS] = r"
 local me, acts, waits, object, mark = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local session = session_of(me)
-if not end_of(session) then return {-22} end
+-- The answer to this call may have been lost, and its session may have ended since.
+local function mine()
+  local text = call('HGET', DATA, me)
+  if not text then return nil end
+  drop_answer(me)
+  return words_of(text)
+end
+local found = mine()
+if found then return found end
+if not end_of(session) then return lost(me, mark ~= '') end
 freeing()
 local till = serve_barrier(HEAD)
 local function parked()
   return {17, digits(math.max(0, till - now)), 1}
 end
--- The answer to this call may have been lost.
-local text = call('HGET', DATA, me)
-if text then
-  drop_answer(me)
-  return words_of(text)
-end
+found = mine()
+if found then return found end
 if call('HEXISTS', WAITS, me) == 1 then return parked() end
 if mark ~= '' then return {waits == '0' and -25 or -22} end
 if call('HEXISTS', HEAD, 'b') == 1 then return {-27} end

@@ -7,7 +7,7 @@ use super::answer::{Outcome, outcome_of};
 use super::command::Command;
 use super::queue::{Named, TASK};
 use super::session::{Session, next_call};
-use super::wait::{Ask, Waiting, surely};
+use super::wait::{Ask, Waiting, deadline_of, surely};
 use super::{barrier, condition, event, joinable_queue, lock, queue, semaphore};
 use crate::backend::{CallError, Change};
 use crate::proto::{
@@ -123,6 +123,8 @@ impl Redis {
         ask: impl Fn(&Session, &str, bool, Ask) -> Command,
     ) -> Result<Answer<Payload>, CallError> {
         let (change, asked) = (Change::of(call), boot_nanos());
+        // It holds for all sessions in which the call waits.
+        let deadline = deadline_of(call.wait);
         for _ in 0..ATTEMPTS_MAX {
             self.check_open()?;
             let session = self.sessions.get(&self.link, &self.keys, &self.terms)?;
@@ -137,13 +139,19 @@ impl Redis {
                 call: &name,
                 ask: &ask,
                 stop: matches!(call.op, Op::Condition(_)).then_some(&stop),
+                stays: stays(&call.op),
             };
-            let outcome = waiting.run(call.wait).inspect_err(|error| self.unsure(&session, *error))?;
+            let outcome =
+                waiting.run(call.wait, deadline).inspect_err(|error| self.unsure(&session, *error))?;
             let mut answer = match outcome {
                 Outcome::Answer(answer) => answer,
                 Outcome::SessionLost => {
                     self.sessions.lose(session.serial);
                     continue;
+                }
+                Outcome::Unknown => {
+                    self.sessions.lose(session.serial);
+                    return Err(CallError::OutcomeUnknown);
                 }
                 Outcome::Parked { .. } => return Err(CallError::Protocol),
             };
@@ -255,6 +263,18 @@ impl Redis {
             self.sessions.lose(session.serial);
         }
     }
+}
+
+/// Returns `true` if what a call does stays done when its session ends.
+const fn stays(op: &Op<Raw<'_>>) -> bool {
+    use JoinableQueueOp::{Put as PutTask, PutMany as PutTasks};
+    use QueueOp::{Put, PutMany};
+    matches!(
+        op,
+        Op::Queue(Put(_) | PutMany(_))
+            | Op::JoinableQueue(PutTask(_) | PutTasks(_))
+            | Op::Barrier(BarrierOp::Wait { .. })
+    )
 }
 
 /// Returns `true` if an answer means that the session has something.

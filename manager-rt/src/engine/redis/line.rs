@@ -44,6 +44,17 @@ local function answer(waiter, text)
   -- A call whose process has died never reads it.
   call('PEXPIRE', list, 600000)
 end
+local function words_of(text)
+  local words = {}
+  for word in text:gmatch('[^ ]+') do words[#words + 1] = tonumber(word) end
+  return words
+end
+-- The answer to a call whose session has ended. It begins again, unless it may have done what it waited for: that stays done.
+local function lost(waiter, was_parked)
+  if not was_parked or call('HEXISTS', WAITS, waiter) == 1 then return {-22} end
+  local text = call('LINDEX', TAG .. 'w:' .. waiter, 0)
+  return text and words_of(text) or {-30}
+end
 local function drop_answer(waiter) call('UNLINK', TAG .. 'w:' .. waiter) end
 -- Forgets what a call waits for, and returns it.
 local function wants_of(waiter)

@@ -213,12 +213,13 @@ impl Link {
         }
     }
 
-    /// Runs one script whose answer is not that of an operation, and which needs no memory.
+    /// Runs one script whose answer is not that of an operation.
     ///
     /// # Errors
     /// [`CallError`].
     pub(super) fn script(&self, command: &Command) -> Result<Item, CallError> {
-        self.evaluate(command)?.map_err(|error| refused(&error))
+        let why = |error| if is_full(&error) { Fault::NoSpace.into() } else { refused(&error) };
+        self.evaluate(command)?.map_err(why)
     }
 
     fn evaluate(&self, command: &Command) -> Result<Result<Item, RedisError>, CallError> {

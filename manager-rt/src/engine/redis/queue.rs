@@ -200,19 +200,20 @@ return {0}";
     PUT_LATER [LINES, PAGE, QUEUES] = r"
 local me, waits, object = ARGV[2], ARGV[3], ARGV[4]
 local session = session_of(me)
-if not end_of(session) then return {-22} end
 local function is_put() return call('HEXISTS', HEAD .. ':a', me) == 1 end
 if is_put() then
   drop_answer(me)
   return {0}
 end
+if not end_of(session) then return lost(me, #ARGV == 4) end
 local fault = refused(#ARGV - 4)
 if fault then return fault end
 local is_parked = call('HEXISTS', WAITS, me) == 1
 if waits == '0' then return {-20} end
 -- It has no items any more.
 if not is_parked and #ARGV == 4 then return {-22} end
-changed()
+-- A call in the line needs no more memory.
+if is_parked then freeing() else changed() end
 if object ~= '' then note(session, object) end
 if not is_parked then many('RPUSH', TAG .. 'i:' .. me, 5, #ARGV) end
 park(HEAD, me, 'p', now, ':p')

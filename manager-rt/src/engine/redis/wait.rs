@@ -63,6 +63,17 @@ pub(super) struct Waiting<'a> {
     /// Makes the command that ends the first part of the wait, if another part without a timeout follows: the call waits for a
     /// notification first, and then for its lock.
     pub(super) stop: Option<&'a dyn Fn() -> Command>,
+    /// Whether what the call does stays done when its session ends. Then it does not begin again if it may have been done.
+    pub(super) stays: bool,
+}
+
+/// Returns when a wait that begins now ends.
+pub(super) fn deadline_of(wait: Wait) -> Deadline {
+    match wait {
+        Wait::No => Deadline::after(Duration::ZERO),
+        Wait::For(nanos) => Deadline::after(Duration::from_nanos(nanos)),
+        Wait::Forever => Deadline::NEVER,
+    }
 }
 
 /// How a call asks.
@@ -99,13 +110,10 @@ impl Waiting<'_> {
     /// # Errors
     /// [`CallError`], but not the fault of the operation. After [`CallError::OutcomeUnknown`], the call may have been given
     /// something.
-    pub(super) fn run(&self, wait: Wait) -> Result<Outcome, CallError> {
-        let deadline = match wait {
-            Wait::No if self.stop.is_none() => return self.ask(false),
-            Wait::No => Deadline::after(Duration::ZERO),
-            Wait::For(nanos) => Deadline::after(Duration::from_nanos(nanos)),
-            Wait::Forever => Deadline::NEVER,
-        };
+    pub(super) fn run(&self, wait: Wait, deadline: Deadline) -> Result<Outcome, CallError> {
+        if wait == Wait::No && self.stop.is_none() {
+            return self.ask(false);
+        }
         if deadline.has_passed() && self.stop.is_none() {
             return self.ask(false).map(timed_out);
         }
@@ -130,7 +138,14 @@ impl Waiting<'_> {
 
     fn ask(&self, joins: bool) -> Result<Outcome, CallError> {
         let command = (self.ask)(Ask { joins, mark: None });
-        repeated(|| self.link.script(&command).and_then(outcome_of))
+        let mut is_again = false;
+        let outcome = repeated(|| {
+            let outcome = self.link.script(&command).and_then(outcome_of);
+            is_again |= outcome == Err(CallError::OutcomeUnknown);
+            outcome
+        })?;
+        let may_be_done = is_again && self.stays && outcome == Outcome::SessionLost;
+        Ok(if may_be_done { Outcome::Unknown } else { outcome })
     }
 
     /// Asks in a call that may have been given something.
@@ -196,14 +211,17 @@ impl Waiting<'_> {
 /// Repeats something that may be done twice, and that has to be done.
 ///
 /// # Errors
-/// [`CallError::OutcomeUnknown`].
+/// [`CallError::OutcomeUnknown`], or the fault with which Redis refused it.
 pub(super) fn surely<T>(mut attempt: impl FnMut() -> Result<T, CallError>) -> Result<T, CallError> {
     // Nobody knows what became of what was begun.
     let unknown = |error| match error {
         CallError::ServerGone => CallError::OutcomeUnknown,
         error => error,
     };
-    repeated(|| attempt().map_err(unknown)).map_err(|_| CallError::OutcomeUnknown)
+    repeated(|| attempt().map_err(unknown)).map_err(|error| match error {
+        CallError::Fault(_) => error,
+        _ => CallError::OutcomeUnknown,
+    })
 }
 
 /// Returns the outcome of a call whose time is over.
