@@ -39,7 +39,7 @@ use crate::proto::Fault;
 use crate::server::event_loop::interval::Interval;
 use crate::server::peer::Peer;
 use crate::server::save::{Claim, Target, outcome_of};
-use crate::state::{Asked, Changes};
+use crate::state::{Asked, Changes, State};
 
 /// The exit code of a child that has written its snapshot. Any other one is the error of the system.
 const SAVED: i32 = 0;
@@ -63,9 +63,18 @@ struct Waiting {
     asked: Asked,
     /// When it has waited for too long, in nanoseconds of the monotonic clock.
     until: u64,
-    /// How many clients had ended before the call. What they had is released first, so that what they took and did not read is not
-    /// missing in the file.
-    endings: u64,
+    /// The round in which the server heard of it.
+    round: u64,
+    /// How many clients had ended before the call, once that is known. What they had is released first, so that what they took and
+    /// did not read is not missing in the file.
+    endings: Option<u64>,
+}
+
+impl Waiting {
+    /// Returns `true` if everything that had to be released first is released.
+    fn can_begin(&self, state: &State) -> bool {
+        self.endings.is_some_and(|endings| state.has_released(endings))
+    }
 }
 
 /// A snapshot that a child writes.
@@ -118,6 +127,12 @@ impl Saving {
     /// Returns the file in which the objects are kept.
     pub(super) fn kept_at(&self) -> Option<PathBuf> {
         self.kept.as_ref().map(|kept| kept.path.clone())
+    }
+
+    /// Returns `true` if the next round has something to do for a call that waits.
+    pub(super) fn has_work(&self, state: &State) -> bool {
+        self.next.iter().any(|waiting| waiting.endings.is_none())
+            || (self.present.is_none() && self.next.front().is_some_and(|next| next.can_begin(state)))
     }
 
     /// Removes and returns a call that has waited for too long. The first one in the line waits for the longest.
@@ -178,21 +193,35 @@ impl EventLoop {
             let is_here = |peer: &Peer| peer.client() == Some(asked.client) && !peer.is_remote();
             if peer.is_some_and(is_here) {
                 let until = now_nanos().saturating_add(nanos_of(self.saving.time_max));
-                self.saving.next.push_back(Waiting { asked, until, endings: self.state.endings() });
+                let waiting = Waiting { asked, until, round: self.rounds, endings: None };
+                self.saving.next.push_back(waiting);
             } else {
                 self.end_snapshot(&asked, Err(Fault::Unauthorised));
             }
         }
+        self.settle_snapshots();
         // Those that ask again and again do not prevent it.
         self.save_if_due();
         while self.saving.present.is_none()
-            && self.saving.next.front().is_some_and(|next| self.state.has_released(next.endings))
+            && self.saving.next.front().is_some_and(|next| next.can_begin(&self.state))
             && let Some(waiting) = self.saving.next.pop_front()
         {
             let Waiting { asked, until, .. } = waiting;
             self.begin_snapshot(&asked.path.clone(), until, Reason::Asked(asked));
         }
         self.end_late_snapshots();
+    }
+
+    /// Finds out which clients had ended before the calls for snapshots: those that are closed once the ones that had hung up by the
+    /// next look at all sockets are. See [`resume`](Self::resume).
+    fn settle_snapshots(&mut self) {
+        let (oldest_end, endings, round) = (self.oldest_end(), self.state.endings(), self.rounds);
+        for waiting in self.saving.next.iter_mut().filter(|waiting| waiting.endings.is_none()) {
+            let looked_in = waiting.round.saturating_add(1);
+            if looked_in <= round && looked_in < oldest_end {
+                waiting.endings = Some(endings);
+            }
+        }
     }
 
     /// Ends snapshots that take too long.

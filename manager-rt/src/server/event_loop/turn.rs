@@ -77,8 +77,7 @@ impl EventLoop {
     /// hung up by then, which come after everything they sent. Clients that hang up later are not waited for, so that no
     /// stream of them keeps a call waiting.
     pub(super) fn resume(&mut self, unsettled: Vec<Unsettled>) {
-        let hung_up = self.ready.iter().filter_map(|slot| self.peers.get(*slot)?.hung_up_in);
-        let oldest_end = hung_up.min().unwrap_or(u64::MAX);
+        let oldest_end = self.oldest_end();
         for waits in unsettled {
             let Some(peer) = self.peers.get_mut(waits.slot) else { continue };
             // Another connection may have taken the slot.
@@ -104,6 +103,12 @@ impl EventLoop {
             // Nothing was read since, and no event will report it again.
             self.end_turn(waits.slot, outcome.err().unwrap_or(Turn::More));
         }
+    }
+
+    /// Returns the first round in which a client hung up whose end is still to be read, or [`u64::MAX`].
+    pub(super) fn oldest_end(&self) -> u64 {
+        let hung_up = self.ready.iter().filter_map(|slot| self.peers.get(*slot)?.hung_up_in);
+        hung_up.min().unwrap_or(u64::MAX)
     }
 
     fn end_turn(&mut self, slot: usize, outcome: Turn) {

@@ -1,5 +1,7 @@
 //! Files that are written while much is left to release of clients that have ended.
 
+mod unread;
+
 use mp_sys::deadline::Deadline;
 
 use super::*;
@@ -17,6 +19,13 @@ fn item(number: u16) -> Vec<u8> {
     item
 }
 
+fn until_all_is_taken(client: &mut Client, queue: ObjectId) {
+    let deadline = Deadline::after(mp_sys::testing::PATIENCE);
+    while client.ask(queue, Op::Queue(QueueOp::Len)) != Ok(Reply::Count(0)) {
+        assert!(!deadline.has_passed(), "not everything is taken");
+    }
+}
+
 /// Fills a queue, lets a client take everything and end without reading any of it, and lets another one make this call at once.
 fn save_after_an_end(server: &Running, save: ManagerOp<Raw<'_>>) {
     let (mut taker, mut other) = (server.client(), server.client());
@@ -25,10 +34,7 @@ fn save_after_an_end(server: &Running, save: ManagerOp<Raw<'_>>) {
         other.ask(queue, Op::Queue(QueueOp::Put(Raw::plain(&item(number))))).unwrap();
     }
     (0..ITEMS).for_each(|_| taker.send(queue, Wait::No, Op::Queue(QueueOp::Get)));
-    let deadline = Deadline::after(mp_sys::testing::PATIENCE);
-    while other.ask(queue, Op::Queue(QueueOp::Len)) != Ok(Reply::Count(0)) {
-        assert!(!deadline.has_passed(), "not everything is taken");
-    }
+    until_all_is_taken(&mut other, queue);
     drop(taker);
     assert_eq!(other.manager(save), Ok(Reply::Done));
 }
