@@ -56,17 +56,24 @@ impl EventLoop {
         self.saving.interval = Some(Interval::new(time, now_nanos()));
     }
 
-    /// Begins to save the kept objects, if it is time to. While another snapshot is written, or what ended clients had is being
-    /// released, it waits for that.
+    /// Begins to save the kept objects, if it is time to. While another snapshot is written, the end of a client is to be read, or
+    /// what ended clients had is being released, it waits for that.
     pub(super) fn save_if_due(&mut self) {
         let (now, changes) = (now_nanos(), self.state.changes());
+        let due_at = self.saving.interval.as_ref().and_then(|interval| interval.next_deadline(changes));
+        if self.saving.is_writing() || due_at.is_none_or(|at| now < at) {
+            return;
+        }
+        // Those that hang up later are not waited for.
+        let since = *self.saving.due_since.get_or_insert(self.rounds);
         let is_due = |interval: &mut Interval| interval.is_over(now, changes);
-        if self.saving.is_writing()
+        if self.oldest_end() <= since
             || !self.state.has_released(changes.endings)
             || !self.saving.interval.as_mut().is_some_and(is_due)
         {
             return;
         }
+        self.saving.due_since = None;
         let reason = Reason::Interval { changes };
         match self.saving.kept_path() {
             Ok(Some(path)) => {

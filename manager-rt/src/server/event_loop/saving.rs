@@ -55,6 +55,8 @@ pub(super) struct Saving {
     kept: Option<Kept>,
     /// When they are saved there besides.
     pub(super) interval: Option<Interval>,
+    /// The round since which that has been due.
+    pub(super) due_since: Option<u64>,
 }
 
 /// A call that waits for a snapshot.
@@ -103,7 +105,14 @@ pub(super) enum Reason {
 
 impl Default for Saving {
     fn default() -> Self {
-        Self { present: None, next: VecDeque::new(), time_max: SAVE_TIME_MAX, kept: None, interval: None }
+        Self {
+            present: None,
+            next: VecDeque::new(),
+            time_max: SAVE_TIME_MAX,
+            kept: None,
+            interval: None,
+            due_since: None,
+        }
     }
 }
 
