@@ -51,6 +51,11 @@ impl Snapshots {
         std::mem::take(&mut self.new)
     }
 
+    /// Returns `true` if there are new calls.
+    pub(super) const fn has_new(&self) -> bool {
+        !self.new.is_empty()
+    }
+
     /// Adds a call that waits for the end. Above the limit, it gets no answer: the end of the connection says enough.
     pub(super) fn add_end(&mut self, client: ClientId, call: u64) {
         if self.ends.len() < SNAPSHOTS_WAITING_MAX {

@@ -14,7 +14,10 @@ impl EventLoop {
     /// Waits for events: not at all while there is work, by spinning while that pays off, and otherwise in the kernel.
     /// If it returns what was read from the newest connection while spinning, the bytes are in the buffer.
     pub(super) fn wait(&mut self, events: &mut Events) -> Result<Option<(usize, Read)>, OsError> {
-        let has_work = self.has_untidy || self.arrivals.has_work() || self.saving.has_work(&self.state);
+        let has_work = self.has_untidy
+            || self.arrivals.has_work()
+            || self.state.has_new_snapshots()
+            || self.saving.has_work(&self.state);
         if has_work || !self.ready.is_empty() || !self.unsettled.is_empty() {
             poll_for(&mut self.poll, events, Some(Duration::ZERO))?;
             return Ok(None);

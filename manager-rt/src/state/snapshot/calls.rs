@@ -49,6 +49,11 @@ impl State {
         self.snapshots.take()
     }
 
+    /// Returns `true` if there are any. A step may bring them that finishes what other calls had to wait for.
+    pub(crate) const fn has_new_snapshots(&self) -> bool {
+        self.snapshots.has_new()
+    }
+
     /// Answers a client that waits for a snapshot. It may have ended.
     pub(crate) fn snapshot_is_over(
         &mut self,

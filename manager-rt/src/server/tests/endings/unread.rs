@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::proto::Answer;
+use crate::proto::{Answer, DictOp};
 
 /// Makes a server that does nothing after everything in `set_up` is done, until it is served.
 fn paused<T>(mut server: Server, path: &Path, set_up: impl FnOnce() -> T) -> (Server, T) {
@@ -80,4 +80,22 @@ fn a_snapshot_begins_when_everything_of_a_client_that_ended_before_is_released()
     other.send(ObjectId::MANAGER, Wait::Forever, Op::Manager(save));
     let _running = Running::serve(server, path, folder);
     assert_eq!(other.answer().1, Ok(Reply::Done));
+}
+
+/// The call waits for an earlier one of the same client, and nothing else happens after that.
+#[test]
+fn a_snapshot_begins_after_a_long_operation_of_its_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let server = Running::start(Server::builder());
+    let mut client = server.client();
+    let dict = client.open("dict", Spec::Dict);
+    let keys: Vec<[u8; 2]> = (0..2_000_u16).map(u16::to_le_bytes).collect();
+    let entries = keys.iter().map(|key| (Raw::plain(key), Raw::plain(b"value"))).collect();
+    let extend = client.bytes_of(dict, Wait::No, Op::Dict(DictOp::Extend(entries)));
+    let save = ManagerOp::Snapshot { path: file.to_str().unwrap().to_owned() };
+    let save = client.bytes_of(ObjectId::MANAGER, Wait::Forever, Op::Manager(save));
+    client.stream.write_all(&[extend, save].concat()).unwrap();
+    assert!(client.answer().1.is_ok());
+    assert_eq!(client.answer().1, Ok(Reply::Done));
 }
