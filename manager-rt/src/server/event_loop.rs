@@ -207,26 +207,7 @@ impl EventLoop {
         if let Some((slot, read)) = caught {
             self.turn(slot, Some(read));
         }
-        for event in &*events {
-            match event.token() {
-                WAKER | END => self.is_ending = true,
-                LISTENER => self.arrivals.may_come(),
-                ALARM => self.alarm.has_rung(),
-                SAVER => self.has_saved(),
-                KEYS => self.renew_keys(),
-                Token(token) => {
-                    let slot = token.saturating_sub(FIRST_PEER);
-                    if event.is_writable() {
-                        self.write(slot);
-                    }
-                    if event.is_read_closed() || event.is_error() {
-                        self.hang_up(slot);
-                    } else if event.is_readable() {
-                        self.make_ready(slot);
-                    }
-                }
-            }
-        }
+        self.learn(events);
         let turns = self.ready.len();
         for _ in 0..turns {
             let Some(slot) = self.ready.pop_front() else { break };
@@ -246,6 +227,30 @@ impl EventLoop {
         self.has_untidy = self.state.has_backlog();
         self.end_if_idle();
         Ok(())
+    }
+
+    /// Takes note of events.
+    fn learn(&mut self, events: &Events) {
+        for event in events {
+            match event.token() {
+                WAKER | END => self.is_ending = true,
+                LISTENER => self.arrivals.may_come(),
+                ALARM => self.alarm.has_rung(),
+                SAVER => self.has_saved(),
+                KEYS => self.renew_keys(),
+                Token(token) => {
+                    let slot = token.saturating_sub(FIRST_PEER);
+                    if event.is_writable() {
+                        self.write(slot);
+                    }
+                    if event.is_read_closed() || event.is_error() {
+                        self.hang_up(slot);
+                    } else if event.is_readable() {
+                        self.make_ready(slot);
+                    }
+                }
+            }
+        }
     }
 
     /// Lets the keys be replaced while the server serves.

@@ -37,7 +37,7 @@ pub(super) enum Turn {
 /// A connection with a call that depends on what other clients hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unsettled {
-    slot: usize,
+    pub(super) slot: usize,
     /// The round in which the call arrived.
     round: u64,
     /// How many clients had ended once all sockets had been looked at.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use mio::{Events, Poll};
 use mp_sys::OsError;
 
-use super::{EventLoop, LOOKS_PER_POLL, own_cpu};
+use super::{EVENTS_MAX, EventLoop, LOOKS_PER_POLL, own_cpu};
 use crate::server::event_loop::idle::Idle;
 use crate::server::peer::Read;
 
@@ -37,6 +37,16 @@ impl EventLoop {
         }
         poll_for(&mut self.poll, events, None)?;
         Ok(None)
+    }
+
+    /// Learns of what has happened at all sockets, and does not wait.
+    pub(super) fn look_once(&mut self) -> Result<(), OsError> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        for _ in 0..=self.peers.len() / EVENTS_MAX {
+            poll_for(&mut self.poll, &mut events, Some(Duration::ZERO))?;
+            self.learn(&events);
+        }
+        Ok(())
     }
 
     /// Spins while that pays off. Most looks are at the newest connection, which saves asking for events.

@@ -1,4 +1,4 @@
-//! The end of a server that keeps its objects.
+//! The end of a server that keeps its objects: nothing that was on its way to a client is missing in the file.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -11,6 +11,9 @@ use rustix::process::Signal;
 
 use super::{EventLoop, Reason, Waiting, not_saved};
 use crate::limits::END_TIME_MAX;
+use crate::server::event_loop::turn::Unsettled;
+use crate::server::peer::Peer;
+use crate::state::Activity;
 
 impl EventLoop {
     /// Tells those that have asked for the end of the server whether its objects are saved.
@@ -36,11 +39,7 @@ impl EventLoop {
         let time = self.saving.time_max;
         let deadline = Deadline::after(time);
         let is_free = self.end_present(time.checked_div(2).unwrap_or_default());
-        let endings = self.state.endings();
-        while !self.state.has_released(endings) && self.state.tidy(&mut self.effects) {
-            self.distribute();
-        }
-        self.flush_all();
+        self.take_back_unread(deadline);
         is_free.and_then(|()| match &mut self.saving.kept {
             Some(kept) => {
                 let claim = kept.claim()?;
@@ -75,5 +74,73 @@ impl EventLoop {
         }
         self.has_saved();
         Ok(())
+    }
+
+    /// Takes back what clients were granted and have not read: those that have hung up, and those to which an answer is not
+    /// completely written. All connections end now, and nobody else would read it.
+    fn take_back_unread(&mut self, deadline: Deadline) {
+        if let Err(error) = self.look_once() {
+            tracing::error!(%error, "it is not known who has hung up");
+        }
+        self.hear_to_the_end(deadline);
+        loop {
+            let slots = self.flush_and_find_unread();
+            for slot in &slots {
+                self.close(*slot, false);
+            }
+            let endings = self.state.endings();
+            while !self.state.has_released(endings) && self.state.tidy(&mut self.effects) {
+                self.distribute();
+            }
+            // What was taken back may be granted to others.
+            if slots.is_empty() && self.dirty.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Reads what clients that have hung up had sent, which ends with their ends: it says what they have read.
+    fn hear_to_the_end(&mut self, deadline: Deadline) {
+        while !deadline.has_passed() {
+            let is_over = |slot: usize| self.peers.get(slot).is_some_and(|peer| peer.hung_up_in.is_some());
+            let is_unsettled = |waits: &Unsettled| is_over(waits.slot);
+            let ready = self.ready.iter().position(|slot| is_over(*slot));
+            let (ended, others): (Vec<_>, Vec<_>) =
+                self.unsettled.iter().partition(|waits| is_unsettled(waits));
+            if ready.is_none() && ended.is_empty() {
+                return;
+            }
+            self.unsettled = others;
+            if let Some(slot) = ready.and_then(|at| self.ready.remove(at)) {
+                self.turn(slot, None);
+            }
+            self.resume(ended);
+        }
+    }
+
+    /// Writes all pending answers, and returns the connections of the clients that nevertheless have not got all.
+    fn flush_and_find_unread(&mut self) -> Vec<usize> {
+        self.flush_all();
+        let has_unread = |peer: &Peer| !peer.outbound.is_empty() || peer.hung_up_in.is_some();
+        // Those that only look have taken nothing, and stay if the server goes on.
+        let found = self.peers.iter().filter(|(_, peer)| {
+            peer.client().is_some() && has_unread(peer) && self.activity_of(peer) != Activity::Looks
+        });
+        let mut slots: Vec<usize> = found.map(|(slot, _)| slot).collect();
+        slots.retain(|slot| !self.write_all(*slot));
+        slots
+    }
+
+    /// Writes as much as the socket takes. Returns `true` if that is everything, and the client may read it.
+    fn write_all(&mut self, slot: usize) -> bool {
+        loop {
+            let Some(before) = self.peers.get(slot).map(|peer| peer.outbound.len()) else { return true };
+            // A connection between hosts writes only a little at a time.
+            self.write(slot);
+            let Some(peer) = self.peers.get(slot) else { return true };
+            if peer.outbound.len() == before || peer.outbound.is_empty() {
+                return peer.outbound.is_empty() && peer.hung_up_in.is_none();
+            }
+        }
     }
 }

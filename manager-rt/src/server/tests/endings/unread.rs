@@ -61,6 +61,31 @@ fn a_snapshot_contains_what_a_client_had_taken_that_has_hung_up_and_is_not_read_
     assert_eq!(len_in(file), Ok(Reply::Count(1)));
 }
 
+#[test]
+fn a_server_that_ends_saves_what_a_client_had_taken_that_has_hung_up_and_is_not_read_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    save_after_a_last_call(Server::builder().keep(&file), ManagerOp::Shutdown);
+    assert_eq!(len_in(file), Ok(Reply::Count(1)));
+}
+
+/// The second client waits for an item, gets the one of the first, and does not read it either.
+#[test]
+fn a_server_that_ends_saves_an_item_of_which_only_the_beginning_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let server = Running::start(Server::builder().keep(&file));
+    let [mut taker, mut waiter, mut other] = [(); 3].map(|()| server.client());
+    let queue = other.open("queue", Spec::Queue(0));
+    other.ask(queue, Op::Queue(QueueOp::Put(Raw::plain(&vec![7; 10 << 20])))).unwrap();
+    taker.send(queue, Wait::No, Op::Queue(QueueOp::Get));
+    until_all_is_taken(&mut other, queue);
+    waiter.send(queue, Wait::Forever, Op::Queue(QueueOp::Get));
+    assert_eq!(other.manager(ManagerOp::Shutdown), Ok(Reply::Done));
+    drop(server);
+    assert_eq!(len_in(file), Ok(Reply::Count(1)));
+}
+
 /// It has many steps to go, and no event follows them.
 #[test]
 fn a_snapshot_begins_when_everything_of_a_client_that_ended_before_is_released() {
