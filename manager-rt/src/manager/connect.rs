@@ -134,8 +134,10 @@ impl Manager {
     ///
     /// # Errors
     /// [`CallError`]; [`CallError::ServerGone`] if it has already ended; [`CallError::OutcomeUnknown`] if it ends for another reason
-    /// meanwhile; [`Fault::NotSaved`](crate::proto::Fault::NotSaved) if it could not save its objects. It ends nevertheless, and
-    /// what the file does not contain is lost.
+    /// meanwhile, or has not answered within 30 s: it may still save its objects;
+    /// [`Fault::NotSaved`](crate::proto::Fault::NotSaved) if it could not save its objects. It ends nevertheless, and what the file
+    /// does not contain is lost. A server that this process started has [`SAVE_TIME_MAX`](crate::limits::SAVE_TIME_MAX) besides, or
+    /// [`END_TIME_MAX`](crate::limits::END_TIME_MAX) if it keeps nothing, and is then killed.
     pub fn shutdown(&self) -> Result<(), CallError> {
         let outcome = self.ask(ManagerOp::Shutdown).map(drop);
         #[cfg(feature = "server")]
