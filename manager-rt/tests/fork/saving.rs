@@ -31,9 +31,12 @@ fn whoever_ends_a_server_hears_whether_it_has_saved() {
         assert!(file.exists(), "it is saved by now");
     });
     succeeded(&saved);
+    // The server answers before it ends.
+    let _ended = manager.shutdown();
     let manager = keeping(&folder.path().join("missing/file")).unwrap();
     let shutdown = of_another(&manager);
     succeeded(&spawn(|| assert_eq!(shutdown(), Err(not_saved(Errno::NOENT)))));
+    let _ended = manager.shutdown();
 }
 
 fn a_started_server_saves_at_intervals() {
