@@ -7,6 +7,7 @@
 //! | `epoll_echo` | the same, with an event loop around the answering side |
 //! | `redis` | `SET` and `GET` over Redis's local socket by a client that writes the bytes itself and sleeps in `read` |
 //! | `redis_spinning` | the same client, which never sleeps |
+//! | `bare` | the crate `redis`, with plain commands on a connection of its own |
 //! | `python` | `multiprocessing.Manager` |
 //!
 //! "Faster than Redis" means faster than that client, which sleeps in `read` as usual clients do. The library's client
@@ -21,6 +22,7 @@ mod latency;
 mod locks;
 mod long_pipeline;
 mod memory;
+mod on_redis;
 mod pipeline;
 mod redis;
 mod redis_client;
@@ -111,6 +113,7 @@ pub(crate) fn rows() -> Vec<Row> {
         rows.push(row("manager_get_p99_beside_64m", placement, micros, most(1000.0), latency::beside_large));
     }
     rows.extend(over_tcp());
+    rows.extend(on_redis().map(|row| Row { needs: Some(Tool::Redis), ..row }));
     let percent = (Unit::Percent, Pick::Median);
     rows.extend([
         row("manager_idle", Any, percent, most(1.0), idle::server),
@@ -169,6 +172,24 @@ fn over_tcp() -> impl Iterator<Item = Row> {
         row("manager_tcp_connect", OneCore, micros, Target::at_most(1000.0), tcp::connecting),
         row(p99, Placement::Any, micros, Target::at_most(5000.0), strangers::get),
     ])
+}
+
+/// Rows about objects in Redis, beside a client that does the same with plain commands.
+fn on_redis() -> impl Iterator<Item = Row> {
+    use Placement::OneCore;
+    let micros = (Unit::Micros, Pick::Median);
+    let times = |limit| Target::at_most_times(limit, "bare");
+    let longest = (Unit::Millis, Pick::Median);
+    [
+        row("redis_dict_get", OneCore, micros, times(1.3), on_redis::dict_get),
+        row("redis_dict_set", OneCore, micros, times(1.3), on_redis::dict_set),
+        row("redis_value_set", OneCore, micros, times(1.3), on_redis::value_set),
+        row("redis_list_push", OneCore, micros, times(1.3), on_redis::list_push),
+        row("redis_lock", OneCore, micros, times(1.6), on_redis::lock),
+        row("redis_task", OneCore, micros, times(1.5), on_redis::task),
+        row("redis_death_to_next_holder", Placement::Any, longest, Target::at_most(5.0), on_redis::death),
+    ]
+    .into_iter()
 }
 
 /// Starts a manager whose server runs on the CPU of member 1 of the row's processes. It ends with this process.
