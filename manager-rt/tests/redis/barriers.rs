@@ -12,6 +12,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::There;
 use crate::alike::make;
 use crate::deaths::{Holder, PATIENCE, heard, tell};
+use crate::queues::waiters;
 use crate::server::Server;
 
 const CASES: u32 = 60;
@@ -112,7 +113,7 @@ fn death_breaks(what: &str, lease: &str, die: impl FnOnce(&Holder)) {
     let shared = barrier(&manager);
     let dying = Holder::start(party, &there.leased(lease));
     let wait = || barrier(&Manager::connect(&there.leased("3600s")).unwrap()).wait_timeout(PATIENCE);
-    let arrived = |count: u64| eventually("they wait", || manager.info().unwrap().waiters == count);
+    let arrived = |count: u64| waiters(&manager, count);
     std::thread::scope(|scope| {
         let others = match what {
             "act" => {

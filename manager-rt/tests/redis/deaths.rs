@@ -18,6 +18,7 @@ use mp_sys::testing::{bare_fork, eventually, is_in_state, kill, leave, spawn_bes
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getppid, kill_process, pidfd_open};
 
 use crate::There;
+use crate::queues::waiters;
 use crate::server::Server;
 
 /// How long a test waits for what must happen, on a busy machine too.
@@ -130,7 +131,7 @@ fn inherits(url: &str, server: &Server, die: impl FnOnce(&Holder)) {
             assert!(matches!(error, LockError::OwnerDied(_)), "{error:?}");
         });
         let permit = scope.spawn(|| drop(permits.acquire_timeout(PATIENCE).unwrap()));
-        eventually("both wait", || manager.info().unwrap().waiters == 2);
+        waiters(&manager, 2);
         die(&holder);
         kill(&holder.child);
         taken.join().unwrap();

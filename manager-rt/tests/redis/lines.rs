@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use crate::There;
 use crate::deaths::{Holder, PATIENCE, heard, signal, tell};
+use crate::queues::waiters;
 use crate::server::Server;
 
 /// Returns the guard, whether or not the last holder died.
@@ -163,7 +164,7 @@ fn a_waiter_whose_session_has_ended_learns_of_it_when_it_would_be_next() {
     let held = lock.lock().unwrap();
     let waiter = Holder::start(wait_for_lock, &there.leased("1s"));
     waiter.tell("lock");
-    eventually("it waits", || manager.info().unwrap().waiters == 1);
+    waiters(&manager, 1);
     waiter.kill_keeper();
     eventually("its session has ended", || sessions(&server, &there) == "1");
     let token = held.token();
@@ -185,7 +186,7 @@ fn nobody_gets_a_lock_that_was_lost_before_the_call_returned() {
     let held = lock.lock().unwrap();
     let waiter = Holder::start(wait_for_lock, &there.leased("3s"));
     waiter.tell("lock");
-    eventually("it waits", || manager.info().unwrap().waiters == 1);
+    waiters(&manager, 1);
     let processes = [waiter.child.id(), waiter.keeper()];
     processes.iter().for_each(|process| signal(*process, Signal::STOP));
     drop(held);

@@ -20,7 +20,7 @@ fn queue(manager: &Manager) -> Queue<u32> {
     manager.named("queue").bounded_queue(2).unwrap()
 }
 
-fn waiters(manager: &Manager, count: u64) {
+pub(crate) fn waiters(manager: &Manager, count: u64) {
     eventually("they wait", || manager.info().unwrap().waiters == count);
 }
 

@@ -15,6 +15,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::There;
 use crate::alike::make;
 use crate::deaths::{Holder, PATIENCE, heard, tell};
+use crate::queues::waiters;
 use crate::server::Server;
 
 const CASES: u32 = 60;
@@ -172,7 +173,7 @@ fn waiters_go_on(lease: &str, die: impl Fn(&Holder)) {
                 }
             }
         });
-        eventually("both wait", || manager.info().unwrap().waiters == 2);
+        waiters(&manager, 2);
         die(&holder);
         kill(&holder.child);
         assert_eq!(worker.join().unwrap(), (vec![0, 1, 2], GetError::Closed));

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use crate::There;
 use crate::deaths::{Holder, PATIENCE, heard, signal, tell};
 use crate::lines::guard;
+use crate::queues::waiters;
 use crate::server::Server;
 
 fn narrow(manager: &Manager) -> Queue<u8> {
@@ -55,7 +56,7 @@ fn ends_with(
     narrow(&manager).put(&1).unwrap();
     let caller = Holder::start(call, &url);
     caller.tell(what);
-    eventually("it waits", || manager.info().unwrap().waiters == 1);
+    waiters(&manager, 1);
     let name = server.cli(&["hkeys", &key("waits")]);
     signal(caller.child.id(), Signal::STOP);
     eventually("it is stopped", || is_in_state(caller.child.id(), 'T'));
@@ -118,7 +119,7 @@ fn a_put_that_waits_keeps_what_its_process_holds_while_redis_is_full() {
     let held = guard(lock.lock());
     std::thread::scope(|scope| {
         let producer = scope.spawn(|| narrow(&client).put_timeout(&2, PATIENCE));
-        eventually("it waits", || manager.info().unwrap().waiters == 1);
+        waiters(&manager, 1);
         server.cli(&["config", "set", "maxmemory", "1"]);
         server.cli(&["config", "resetstat"]);
         // The keeper renews the session three times in the time in which the call asks once.
