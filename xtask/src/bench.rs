@@ -60,9 +60,8 @@ pub(crate) struct FuzzOptions {
 impl BenchOptions {
     pub(crate) fn command(&self) -> Cargo {
         // Quick figures mean nothing, so they need no optimization across crates, and CI has the release build already.
-        let bench = Cargo::new("bench --package xtask --bench speed --locked");
-        let bench = if self.quick { bench.arguments(["--profile", "release"]) } else { bench };
-        bench
+        Cargo::new("bench --package xtask --bench speed --locked")
+            .arguments(self.quick.then_some(["--profile", "release"]).into_iter().flatten())
             .arguments(["--"])
             .arguments(self.quick.then_some("--quick"))
             .arguments(self.json.then_some("--json"))

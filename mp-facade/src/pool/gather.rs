@@ -58,8 +58,8 @@ pub(super) fn all<R: DeserializeOwned>(
     let (mut next, mut left) = (0_usize, len);
     let mut feed = |engine: &mut Engine<'_>| {
         while next < len && engine.wants_more() {
-            let left = len.saturating_sub(next);
-            let count = division.next(left).min(left);
+            let rest = len.saturating_sub(next);
+            let count = division.next(rest).min(rest);
             let first = u64::try_from(next).unwrap_or(u64::MAX);
             engine.submit(Chunk::of_indices(TOGETHER, first, u32::try_from(count).unwrap_or(u32::MAX)));
             next = next.saturating_add(count);

@@ -26,7 +26,7 @@ pub(super) fn of(features: &BTreeMap<String, Vec<String>>) -> Result<Vec<Feature
     let names = features.keys().map(String::as_str);
     let is_plain =
         |feature: &&str| *feature != DEFAULT && !FOR_TESTS.contains(feature) && !ADDITIONS.contains(feature);
-    let for_users: BTreeSet<&str> = names.clone().filter(is_plain).collect();
+    let for_users: BTreeSet<&str> = names.filter(is_plain).collect();
     if for_users.len() > FOR_USERS_MAX {
         return Err(for_users.len());
     }
@@ -45,18 +45,22 @@ pub(super) fn of(features: &BTreeMap<String, Vec<String>>) -> Result<Vec<Feature
             sets.push(BTreeSet::from([DEFAULT, addition]));
         }
     }
-    let all = without_implied(&names.filter(|feature| *feature != DEFAULT).collect(), features);
-    if !sets.contains(&all) {
-        sets.push(all);
-    }
-    Ok(sets.into_iter().map(|set| set.into_iter().map(str::to_owned).collect()).collect())
+    Ok(with_all(sets, features))
 }
 
 /// Returns no feature, each feature for users by itself, and all features.
 pub(super) fn each(features: &BTreeMap<String, Vec<String>>) -> Vec<Features> {
+    let for_users = features.keys().map(String::as_str).filter(|name| !FOR_TESTS.contains(name));
+    let alone = for_users.map(|name| BTreeSet::from([name]));
+    with_all(std::iter::once(BTreeSet::new()).chain(alone).collect(), features)
+}
+
+/// Returns the sets, and the one of all features.
+fn with_all<'f>(
+    mut sets: Vec<BTreeSet<&'f str>>,
+    features: &'f BTreeMap<String, Vec<String>>,
+) -> Vec<Features> {
     let names = features.keys().map(String::as_str);
-    let mut sets: Vec<BTreeSet<&str>> = vec![BTreeSet::new()];
-    sets.extend(names.clone().filter(|name| !FOR_TESTS.contains(name)).map(|name| BTreeSet::from([name])));
     let all = without_implied(&names.filter(|name| *name != DEFAULT).collect(), features);
     if !sets.contains(&all) {
         sets.push(all);
