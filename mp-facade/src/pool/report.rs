@@ -35,6 +35,8 @@ impl Kind {
 
 /// Bits of an outcome's first byte that are its length. Its kind is in the bits above.
 const LEN_BITS: u32 = 6;
+/// The most memory that a report keeps for the next one, in bytes. One long result must not fill a worker's memory for good.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 /// The length of an outcome whose length is in the next 4 bytes.
 const LONG: u8 = (1 << LEN_BITS) - 1;
 
@@ -60,6 +62,7 @@ impl Report {
     /// Removes all outcomes.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
         self.count = 0;
     }
 
@@ -178,6 +181,20 @@ impl<'a> Iterator for Outcomes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_a_long_report_is_freed() {
+        let mut report = Report::default();
+        report.begin(0, 0);
+        append(&mut report, &vec![0; KEPT_BYTES_MAX * 2]);
+        report.clear();
+        assert!(report.bytes.capacity() <= KEPT_BYTES_MAX);
+        report.begin(0, 1);
+        append(&mut report, &vec![0; KEPT_BYTES_MAX / 2]);
+        let kept = report.bytes.capacity();
+        report.clear();
+        assert_eq!(report.bytes.capacity(), kept);
+    }
 
     fn append(report: &mut Report, bytes: &[u8]) {
         report.open().extend_from_slice(bytes);
