@@ -155,6 +155,9 @@ where
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
+        if self.is_over {
+            return (0, Some(0));
+        }
         let under_way = usize::try_from(self.submitted.saturating_sub(self.taken)).unwrap_or(usize::MAX);
         let (least, most) = self.items.size_hint();
         (least.saturating_add(under_way), most.and_then(|most| most.checked_add(under_way)))

@@ -47,10 +47,11 @@ impl<'p, A: DeserializeOwned, R: ReturnValue> Job<'p, A, R> {
         let mut chunk = Chunk::empty(0, 0);
         let encoded = chunk.push(|bytes| encode(item, bytes).map_err(TaskError::Argument));
         encoded.map_err(|error| PoolError::Task { index: 0, error })?;
-        let mut inner = pool.inner.borrow_mut();
-        let job = inner.inboxes.open();
+        let job = pool.inner.borrow_mut().inboxes.open();
         chunk.job = job;
         let this = Self { pool, job, is_taken: false };
+        // Borrowed after `this` was made, so that an error ends the borrow before `this` closes its inbox.
+        let mut inner = pool.inner.borrow_mut();
         inner.engine()?.submit(chunk);
         // An idle worker can begin at once.
         inner.drive(Deadline::after(Duration::ZERO))?;

@@ -259,6 +259,13 @@ fn too_many_crashes_end_the_pool() {
     assert!(matches!(error, PoolError::Crashes { crashes: 1, item: Some(0), .. }), "{error:?}");
     assert_eq!(pool.map([1]).unwrap_err(), error);
     assert_eq!(pool.health().unwrap_err(), error);
+    {
+        let mut ordered = pool.map_iter([1, 2]);
+        assert_eq!((ordered.len(), ordered.next()), (2, Some(Err(error.clone()))));
+        assert_eq!((ordered.next(), ordered.len()), (None, 0));
+        let mut unordered = pool.map_unordered([1, 2]);
+        assert_eq!((unordered.next(), unordered.len()), (Some(Err(error.clone())), 0));
+    }
     assert!(format!("{pool:?}").starts_with("Pool(ended: Crashes"), "{pool:?}");
     assert!(mp::active_children().is_empty());
     assert_eq!(pool.close(), Err(error));
