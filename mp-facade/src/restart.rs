@@ -27,6 +27,11 @@ impl Crashes {
         self.in_row = 0;
     }
 
+    /// Returns how many are one too many.
+    pub(crate) fn max(&self) -> u32 {
+        self.max
+    }
+
     pub(crate) fn in_row(&self) -> u32 {
         self.in_row
     }

@@ -24,7 +24,7 @@ use crate::start::return_value::ReturnValue;
 /// | [`method`](Self::method) | [`Method::Spawn`] |
 /// | [`chunk`](Self::chunk) | a fourth of a worker's share, and less towards the end of the job |
 /// | [`tries`](Self::tries) | 3 |
-/// | [`crashes`](Self::crashes) | 16 |
+/// | [`crashes`](Self::crashes) | 16, or 2 for each worker if that is more |
 /// | [`timeout`](Self::timeout) | none |
 /// | [`max_tasks_per_child`](Self::max_tasks_per_child) | no limit |
 /// | [`name`](Self::name) | `Process-` and the process id |
@@ -69,9 +69,11 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets how many workers may end one after the other without any result, at least 1, before the pool gives up.
+    /// Sets how many workers may end one after the other without any result, at least 1, before the pool gives up. The second
+    /// and later tries of one item do not count, up to this number of tries: that the item ends its workers is known then, and
+    /// it says nothing about the others.
     pub fn crashes(mut self, crashes: u32) -> Self {
-        self.rules.crashes = crashes;
+        self.rules.crashes = Some(crashes);
         self
     }
 

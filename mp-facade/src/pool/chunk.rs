@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | job | 8 | the job that the items belong to |
 //! | first | 8 | the index of the first item |
-//! | count | 4 | the number of items; a chunk without items lets the worker end |
+//! | count | 4 | the number of items; a chunk without items lets the worker end. The highest bit: report it at its end |
 //! | arguments | | for each item, 4 bytes of length and the encoded argument; nothing if the worker has the items |
 
 /// The bytes before the arguments of a chunk.
@@ -14,12 +14,17 @@ pub(super) const TOGETHER: u64 = u64::MAX;
 /// The most items of a chunk, so that their number and their lengths fit.
 pub(super) const CHUNK_ITEMS_MAX: usize = 1 << 16;
 
+/// The bit of a chunk's count that lets the worker report it at its end.
+const URGENT: u32 = 1 << 31;
+
 /// Consecutive items of a job that one worker works on.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub(super) job: u64,
     pub(super) first: u64,
     pub(super) count: u32,
+    /// Whether the worker reports it as soon as it is done.
+    pub(super) is_urgent: bool,
     /// The arguments in wire form.
     arguments: Vec<u8>,
     /// Where each argument ends. Empty if the worker has the items.
@@ -86,7 +91,7 @@ impl Chunk {
     pub(super) fn part(&self, from: u64, to: u64) -> Option<Self> {
         let (from, to) = (from.max(self.first), to.min(self.end()));
         let count = u32::try_from(to.checked_sub(from)?).ok().filter(|count| *count > 0)?;
-        let mut part = Self::of_indices(self.job, from, count);
+        let mut part = Self { is_urgent: self.is_urgent, ..Self::of_indices(self.job, from, count) };
         if self.ends.is_empty() {
             return Some(part);
         }
@@ -108,7 +113,8 @@ impl Chunk {
         let mut bytes = Vec::with_capacity(CHUNK_HEAD_BYTES.saturating_add(self.arguments.len()));
         bytes.extend_from_slice(&self.job.to_le_bytes());
         bytes.extend_from_slice(&self.first.to_le_bytes());
-        bytes.extend_from_slice(&self.count.to_le_bytes());
+        let count = if self.is_urgent { self.count | URGENT } else { self.count };
+        bytes.extend_from_slice(&count.to_le_bytes());
         bytes.extend_from_slice(&self.arguments);
         bytes
     }
@@ -120,6 +126,8 @@ pub(super) struct Order<'a> {
     pub(super) job: u64,
     pub(super) first: u64,
     pub(super) count: u32,
+    /// Whether to report it at its end.
+    pub(super) is_urgent: bool,
     /// The arguments, each with its length.
     pub(super) arguments: &'a [u8],
 }
@@ -129,10 +137,12 @@ impl<'a> Order<'a> {
         let (job, rest) = bytes.split_first_chunk()?;
         let (first, rest) = rest.split_first_chunk()?;
         let (count, arguments) = rest.split_first_chunk()?;
+        let count = u32::from_le_bytes(*count);
         Some(Self {
             job: u64::from_le_bytes(*job),
             first: u64::from_le_bytes(*first),
-            count: u32::from_le_bytes(*count),
+            count: count & !URGENT,
+            is_urgent: count & URGENT != 0,
             arguments,
         })
     }
@@ -218,6 +228,18 @@ mod tests {
             Err("no")
         });
         assert_eq!((failed, chunk), (Err("no"), before));
+    }
+
+    #[test]
+    fn parts_of_an_urgent_chunk_are_urgent() {
+        let chunk =
+            Chunk { is_urgent: true, ..Chunk::of_indices(7, 5, u32::try_from(CHUNK_ITEMS_MAX).unwrap()) };
+        let part = chunk.part(6, 9).unwrap().to_bytes();
+        let order = Order::of(&part).unwrap();
+        assert_eq!((order.first, order.count, order.is_urgent), (6, 3, true));
+        let whole = chunk.to_bytes();
+        assert_eq!(Order::of(&whole).unwrap().count, chunk.count);
+        assert!(!Order::of(&Chunk::of_indices(7, 5, 1).to_bytes()).unwrap().is_urgent);
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! 1. A worker stores the index of an item in shared memory before it calls the function.
 //! 2. When a worker has ended, its reports are read first. What is left of its chunks goes back to `pending`, and so does the
 //!    item that it was working on, unless that was its last try.
-//! 3. An idle worker gets a chunk that waits behind the present one of another worker.
+//! 3. What comes back from a worker that crashed is reported as soon as it is done, so that its results are seen.
+//! 4. An idle worker gets a chunk that waits behind the present one of another worker.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -47,7 +48,7 @@ pub(super) struct Engine<'s> {
     pending: VecDeque<Chunk>,
     /// How often a process ended while it worked on an item, by job and index.
     tries: HashMap<(u64, u64), u32>,
-    /// Workers that ended without a result since the last result.
+    /// Workers that ended since the last result, not counting further tries of an item.
     crashes: Crashes,
     /// Starts that failed since the last one that did not.
     failed_starts: Crashes,
@@ -76,7 +77,7 @@ impl<'s> Engine<'s> {
         let seats = (0..workers).map(|at| Seat::new(&rules, Progress::of(&words, at), set.clone()));
         let seats = seats.collect::<Result<_, _>>()?;
         let mut engine = Self {
-            crashes: Crashes::up_to(rules.crashes),
+            crashes: Crashes::up_to(rules.crashes(workers)),
             failed_starts: Crashes::up_to(u32::MAX),
             rules,
             start,
@@ -272,6 +273,7 @@ impl<'s> Engine<'s> {
         sink: &mut Sink<'_>,
     ) -> Result<bool, PoolError> {
         let mut passed = false;
+        let mut is_known = false;
         if let Some(item) = item {
             let key = (item.job, item.first);
             if let Some(limit) = self.rules.timeout.filter(|_| is_late) {
@@ -280,6 +282,7 @@ impl<'s> Engine<'s> {
                 return Ok(true);
             }
             let tries = self.tries.get(&key).map_or(1, |tries| tries.saturating_add(1));
+            is_known = (2..=self.crashes.max()).contains(&tries);
             if tries >= self.rules.tries || self.given_up.contains(&item.job) {
                 self.tries.remove(&key);
                 sink(item.job, item.first, Err(TaskError::Crashed { end: end.clone(), tries }));
@@ -289,7 +292,7 @@ impl<'s> Engine<'s> {
                 self.pending.push_front(item);
             }
         }
-        if !self.crashes.note() {
+        if !is_known && !self.crashes.note() {
             let item = self.last_crash.as_ref().and_then(|crash| crash.item);
             return Err(PoolError::Crashes { crashes: self.crashes.in_row(), end, item });
         }

@@ -10,8 +10,11 @@ use crate::process::Method;
 pub const POOL_WORKERS_MAX: usize = 1024;
 /// How often an item is tried by default if the processes that work on it end.
 pub const POOL_TRIES_DEFAULT: u32 = 3;
-/// How many workers may end one after the other without a result, by default.
+/// How many workers may end one after the other without a result, by default: so many, or [`CRASHES_PER_WORKER`] for each
+/// worker if that is more.
 pub const POOL_CRASHES_DEFAULT: u32 = 16;
+/// All workers may end at once, as when somebody kills them by name, and all that replace them.
+const CRASHES_PER_WORKER: u32 = 2;
 /// By default, the first chunk of a job is this part of a worker's share,
 const FIRST_CHUNKS: usize = 4;
 /// and no chunk is more than this part of a worker's share of what is left.
@@ -25,7 +28,7 @@ pub(super) struct Rules {
     pub(super) chunk: Option<usize>,
     pub(super) items_per_worker: Option<u64>,
     pub(super) tries: u32,
-    pub(super) crashes: u32,
+    pub(super) crashes: Option<u32>,
     pub(super) timeout: Option<Duration>,
     pub(super) name: Option<String>,
 }
@@ -38,7 +41,7 @@ impl Default for Rules {
             chunk: None,
             items_per_worker: None,
             tries: POOL_TRIES_DEFAULT,
-            crashes: POOL_CRASHES_DEFAULT,
+            crashes: None,
             timeout: None,
             name: None,
         }
@@ -57,7 +60,7 @@ impl Rules {
             Self { chunk: Some(0), .. } => return refuse("a chunk needs at least one item"),
             Self { items_per_worker: Some(0), .. } => return refuse("a worker needs at least one item"),
             Self { tries: 0, .. } => return refuse("an item needs at least one try"),
-            Self { crashes: 0, .. } => return refuse("a pool has to survive at least one crash"),
+            Self { crashes: Some(0), .. } => return refuse("a pool has to survive at least one crash"),
             Self { timeout: Some(Duration::ZERO), .. } => return refuse("an item needs more time than none"),
             _ => {}
         }
@@ -66,6 +69,12 @@ impl Rules {
             return refuse("a pool has at most 1,024 workers (POOL_WORKERS_MAX)");
         }
         Ok(workers)
+    }
+
+    /// Returns how many workers may end one after the other without a result.
+    pub(super) fn crashes(&self, workers: usize) -> u32 {
+        let of_all = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(CRASHES_PER_WORKER);
+        self.crashes.unwrap_or(of_all.max(POOL_CRASHES_DEFAULT))
     }
 
     /// Returns how a job with this many items is divided into chunks. The first ones are a fourth of a worker's share, as
@@ -134,6 +143,14 @@ mod tests {
         assert_eq!(many[0], CHUNK_ITEMS_MAX);
         // A thousand workers never get more than their shares.
         assert_eq!(chunks_of(1000, 1000), vec![1; 1000]);
+    }
+
+    #[test]
+    fn more_workers_may_crash_more_often() {
+        let rules = Rules::default();
+        let crashes = [1, 8, 9, POOL_WORKERS_MAX].map(|workers| rules.crashes(workers));
+        assert_eq!(crashes, [16, 16, 18, 2048]);
+        assert_eq!(Rules { crashes: Some(1), ..rules }.crashes(POOL_WORKERS_MAX), 1);
     }
 
     #[test]

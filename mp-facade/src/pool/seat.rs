@@ -305,7 +305,8 @@ impl Seat {
             is_late: is_as_condemned && item.is_some(),
             is_innocent: condemned.is_some() && !is_as_condemned,
         };
-        for chunk in self.assigned.drain(..) {
+        for mut chunk in self.assigned.drain(..) {
+            chunk.is_urgent = true;
             match item.filter(|item| !left.is_innocent && chunk.contains(*item)) {
                 Some((_, index)) => {
                     let after = index.saturating_add(1);

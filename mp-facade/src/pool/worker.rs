@@ -193,7 +193,7 @@ impl Desk {
                 }
             }
         }
-        if order.job != TOGETHER {
+        if order.job != TOGETHER || order.is_urgent {
             // Somebody may wait for just these results, however long the next chunk takes.
             self.send(station)?;
         }

@@ -15,6 +15,7 @@ tests! {
     an_item_that_ends_every_worker_is_reported,
     items_beside_one_that_crashes_are_done,
     a_worker_that_is_stopped_is_killed_at_its_time,
+    one_item_in_a_hundred_may_end_its_workers,
     ten_thousand_items_with_every_kind_of_end,
     ten_thousand_items_in_spawned_workers,
     ten_thousand_items_in_workers_of_the_fork_server,
@@ -176,6 +177,32 @@ fn a_worker_that_is_stopped_is_killed_at_its_time() {
     assert_eq!(results.unwrap(), expected.collect::<Vec<_>>());
 }
 
+/// Crashes at many items at once, and again and again, do not end a pool that has results.
+fn one_item_in_a_hundred_may_end_its_workers() {
+    fn often(n: u32) -> u32 {
+        if n % 100 == 13 {
+            end_by(9);
+        }
+        n
+    }
+    let items: Vec<u32> = (0..5_000).collect();
+    let crashed = || TaskError::Crashed { end: ExitError::Signaled(9), tries: mp::POOL_TRIES_DEFAULT };
+    let expected: Vec<_> =
+        items.iter().map(|n| if n % 100 == 13 { Err(crashed()) } else { Ok(*n) }).collect();
+    for workers in [1, 3, 8] {
+        let builder = Pool::builder().workers(workers);
+        assert_eq!(
+            builder.clone().map_each(&items, |n| often(*n)),
+            Ok(expected.clone()),
+            "{workers} workers"
+        );
+        let pool = builder.method(Method::Fork).start(often).unwrap();
+        let results: Result<Vec<_>, _> = pool.map_iter(&items).collect();
+        assert_eq!(results, Ok(expected.clone()), "{workers} workers that stay");
+    }
+    assert!(mp::active_children().is_empty());
+}
+
 /// What becomes of each of the items: 1 % each abort, panic, exit and are killed, and 0.1 % stop their process.
 fn fate(n: u32) -> u32 {
     match n % 100 {
@@ -192,21 +219,26 @@ fn fate(n: u32) -> u32 {
     n * 2
 }
 
-/// Each item is reported once, in order, with what became of it.
+/// Each item is reported once, with what became of it: in order, or as they come.
 fn ten_thousand_items(method: Method) {
     const LIMIT: Duration = Duration::from_millis(500);
     let start = Instant::now();
-    let builder = two().method(method).tries(1).timeout(LIMIT).crashes(u32::MAX);
+    let builder = two().method(method).timeout(LIMIT);
+    // With default settings where starts are cheap.
+    let tries = if method == Method::Fork { mp::POOL_TRIES_DEFAULT } else { 1 };
     let results: Vec<_> = if method == Method::Fork {
         let items: Vec<u32> = (0..10_000).collect();
         builder.map_each(&items, |n| fate(*n)).unwrap()
     } else {
-        let pool = builder.start(fate).unwrap();
-        pool.map_iter(0..10_000_u32).collect::<Result<_, _>>().unwrap()
+        let pool = builder.tries(tries).start(fate).unwrap();
+        let mut results: Vec<_> = pool.map_unordered(0..10_000_u32).collect::<Result<_, _>>().unwrap();
+        results.sort_by_key(|(index, _)| *index);
+        assert!(results.iter().map(|(index, _)| *index).eq(0..10_000), "each item once");
+        results.into_iter().map(|(_, result)| result).collect()
     };
     assert_eq!(results.len(), 10_000);
     for (n, result) in (0..).zip(results) {
-        let crashed = |end| Err(TaskError::Crashed { end, tries: 1 });
+        let crashed = |end| Err(TaskError::Crashed { end, tries });
         let expected = match n % 100 {
             13 => crashed(ExitError::Signaled(6)),
             37 => Err(TaskError::Panicked(format!("item {n}"))),
@@ -238,7 +270,16 @@ fn too_many_crashes_end_the_pool() {
     let items: Vec<u32> = (0..10).collect();
     let crash = || two().workers(1).tries(2).crashes(3).map(&items, |_| end_by(6));
     let error = crash().unwrap_err();
-    assert_eq!(error, PoolError::Crashes { crashes: 3, end: ExitError::Signaled(6), item: Some(1) });
+    // The second try of an item says nothing new.
+    assert_eq!(error, PoolError::Crashes { crashes: 3, end: ExitError::Signaled(6), item: Some(2) });
+    // But no item is tried for ever: the first try counts, and those after the third.
+    let calls = RawValue::new(0_u32).unwrap();
+    let endless = two().workers(1).tries(u32::MAX).crashes(3).map(&[()], |()| {
+        calls.fetch_add(1);
+        end_by(6);
+    });
+    assert_eq!(endless, Err(PoolError::Crashes { crashes: 3, end: ExitError::Signaled(6), item: Some(0) }));
+    assert_eq!(calls.load(), 5);
     // A result begins a new count: at the limit, and one above it.
     let items: Vec<u32> = (0..9).collect();
     let every_third = |crashes| {
