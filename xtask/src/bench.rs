@@ -49,6 +49,9 @@ pub(crate) struct FuzzOptions {
     /// The time for each entry, in seconds.
     #[arg(long, value_name = "N")]
     pub(crate) seconds: Option<u64>,
+    /// Build without optimization, as tests are built: for a first look, with fewer inputs.
+    #[arg(long)]
+    pub(crate) debug: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -59,9 +62,9 @@ pub(crate) struct FuzzOptions {
 
 impl BenchOptions {
     pub(crate) fn command(&self) -> Cargo {
-        // Quick figures mean nothing, so they need no optimization across crates, and CI has the release build already.
+        // Quick figures mean nothing, so they need no optimization, and CI needs the other build anyway.
         Cargo::new("bench --package xtask --bench speed --locked")
-            .arguments(self.quick.then_some(["--profile", "release"]).into_iter().flatten())
+            .arguments(self.quick.then_some(["--profile", "dev"]).into_iter().flatten())
             .arguments(["--"])
             .arguments(self.quick.then_some("--quick"))
             .arguments(self.json.then_some("--json"))
@@ -83,7 +86,9 @@ impl CrashOptions {
 
 impl FuzzOptions {
     pub(crate) fn command(&self) -> Cargo {
-        Cargo::new("test --package xtask --release --locked --test fuzz -- --run")
+        Cargo::new("test --package xtask --locked")
+            .arguments((!self.debug).then_some("--release"))
+            .arguments(["--test", "fuzz", "--", "--run"])
             .arguments(self.seconds.iter().flat_map(|seconds| ["--seconds".to_owned(), seconds.to_string()]))
             .arguments(self.json.then_some("--json"))
             .arguments(&self.entries)
@@ -103,12 +108,17 @@ mod tests {
             peers: Some("peers.svg".to_owned()),
             rows: vec!["value_lock_increment".to_owned()],
         };
-        let expected = "cargo bench --package xtask --bench speed --locked --profile release -- --quick --json \
+        let expected = "cargo bench --package xtask --bench speed --locked --profile dev -- --quick --json \
                         --svg ratios.svg --peers peers.svg value_lock_increment";
         assert_eq!(bench.command().to_string(), expected);
         let crash = CrashOptions { long: true, json: false, cells: vec!["value:mid_set".to_owned()] };
-        let fuzz = FuzzOptions { seconds: Some(3), json: true, entries: vec!["ring".to_owned()] };
-        assert!(fuzz.command().to_string().ends_with("--test fuzz -- --run --seconds 3 --json ring"));
+        let fuzz =
+            FuzzOptions { seconds: Some(3), json: true, entries: vec!["ring".to_owned()], debug: false };
+        assert!(
+            fuzz.command().to_string().ends_with("--release --test fuzz -- --run --seconds 3 --json ring")
+        );
+        let unoptimized = FuzzOptions { debug: true, ..fuzz }.command().to_string();
+        assert!(unoptimized.contains("--locked --test fuzz -- --run"), "{unoptimized}");
         assert!(crash.command().to_string().ends_with("--test crash -- --matrix --long value:mid_set"));
     }
 

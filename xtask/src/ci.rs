@@ -2,7 +2,8 @@
 //!
 //! The tests run in only one place, the last step: CI must end with the command that the README recommends to users,
 //! and that command runs the unit, integration, fork, crash and documentation tests, each once. A separate test step
-//! before it would run the same binaries twice.
+//! before it would run the same binaries twice. So there is no step for the crash matrix either: the tests run each of its
+//! cells. All that runs here is built once, in the profile of tests, but for the models and the sanitizer.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::bench::{BenchOptions, CrashOptions, FuzzOptions};
+use crate::bench::{BenchOptions, FuzzOptions};
 use crate::downstream;
 use crate::models::{self, ModelsOptions};
 use crate::step::{self, AfterFailure, Step, Work};
@@ -19,7 +20,7 @@ use crate::tsan;
 use crate::workspace::{Cargo, Workspace};
 
 /// The time for each fuzzed entry.
-const FUZZ_SECONDS: u64 = 10;
+const FUZZ_SECONDS: u64 = 5;
 
 /// The options of `cargo xtask ci`.
 #[derive(Args, Default)]
@@ -62,6 +63,7 @@ fn steps(libraries: &[&str], target: &Path) -> Vec<Step> {
         };
         [with(&[]), with(&["--no-default-features"])]
     });
+    let fuzz = FuzzOptions { seconds: Some(FUZZ_SECONDS), debug: true, ..FuzzOptions::default() };
     vec![
         cargo("fmt", Cargo::new("fmt --all --check")),
         Step { name: "tidy", work: Work::Here("cargo xtask tidy", tidy::passes) },
@@ -81,8 +83,7 @@ fn steps(libraries: &[&str], target: &Path) -> Vec<Step> {
             work: Work::Cargo(vec![models::clippy(target), ModelsOptions::default().command(target)]),
         },
         Step { name: "tsan", work: Work::Here("cargo xtask tsan", tsan::passes) },
-        cargo("crash", CrashOptions::default().command()),
-        cargo("fuzz", FuzzOptions { seconds: Some(FUZZ_SECONDS), ..FuzzOptions::default() }.command()),
+        cargo("fuzz", fuzz.command()),
         cargo("bench", BenchOptions { quick: true, ..BenchOptions::default() }.command()),
         cargo("test", Cargo::new("xtask test")),
     ]
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn steps_are_chosen_by_name() {
-        assert_eq!(names(&Options::default()).unwrap().len(), 12);
+        assert_eq!(names(&Options::default()).unwrap().len(), 11);
         let from = Options { from: Some("bench".to_owned()), ..Options::default() };
         assert_eq!(names(&from).unwrap(), ["bench", "test"]);
         let only = Options { only: Some("tidy".to_owned()), ..Options::default() };

@@ -43,9 +43,10 @@ impl ModelsOptions {
     }
 }
 
-/// Lints the models and the code below them: a lint sees only the code that is compiled.
+/// Lints the models and the code below them: a lint sees only the code that is compiled. In the profile for tests, the
+/// library is compiled with its unit tests, and the models are among them.
 pub(crate) fn clippy(target: &Path) -> Cargo {
-    call("clippy --all-targets --all-features --locked", target).arguments(["--", "-D", "warnings"])
+    call("clippy --lib --profile test --all-features --locked", target).arguments(["--", "-D", "warnings"])
 }
 
 fn call(line: &str, target: &Path) -> Cargo {

@@ -4,7 +4,7 @@
 //! double the number of builds for little:
 //!
 //! - features for tests are not part of what the crate promises, so they are added to all others, once;
-//! - features that only add to whatever else is enabled are built alone, beside the default ones, and with all others.
+//! - features that only add to whatever else is enabled are built alone, and with all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,9 +41,6 @@ pub(super) fn of(features: &BTreeMap<String, Vec<String>>) -> Result<Vec<Feature
     }
     for addition in ADDITIONS.iter().copied().filter(|addition| features.contains_key(*addition)) {
         sets.push(BTreeSet::from([addition]));
-        if features.contains_key(DEFAULT) {
-            sets.push(BTreeSet::from([DEFAULT, addition]));
-        }
     }
     Ok(with_all(sets, features))
 }
@@ -114,10 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn an_addition_is_built_alone_and_beside_the_default_and_with_all() {
+    fn an_addition_is_built_alone_and_with_all() {
         assert_eq!(joined(&["a", "b", "tcp"]), ["", "a", "b", "a,b", "tcp", "a,b,tcp"]);
         let sets = joined(&["a", "default", "tcp", "tokio"]);
-        assert_eq!(sets, ["", "a", "default", "tcp", "default,tcp", "tokio", "default,tokio", "a,tcp,tokio"]);
+        assert_eq!(sets, ["", "a", "default", "tcp", "tokio", "a,tcp,tokio"]);
         assert_eq!(of(&plain(&["a", "b", "c", "d", "tcp", "tokio"])).unwrap().len(), 19);
     }
 
