@@ -20,8 +20,6 @@ mod message;
 #[doc(hidden)]
 pub mod pipe;
 mod queue;
-#[cfg(feature = "tokio")]
-mod stream;
 mod wait;
 
 pub use address::Address;

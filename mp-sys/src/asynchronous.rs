@@ -26,6 +26,7 @@
 
 mod registered;
 mod runtimes;
+mod stream;
 mod timer;
 mod watched;
 
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 
+pub use self::stream::repeated;
 pub use self::watched::{BothWays, News, Watched};
 use crate::OsError;
 use crate::fork::Epoch;

@@ -96,7 +96,7 @@ macro_rules! receives_in_tasks {
             /// # Cancellation
             /// If the stream is dropped, no message is lost.
             pub fn stream(&self) -> impl futures_core::Stream<Item = Result<$value, RecvError>> + '_ {
-                crate::stream::repeated(move || async move {
+                mp_sys::asynchronous::repeated(move || async move {
                     match self.recv_async().await {
                         Err(RecvError::Closed) => None,
                         outcome => Some(outcome),

@@ -2,6 +2,7 @@
 
 use futures_core::Stream;
 use mp_sys::alike::{SameBytes, Wire};
+use mp_sys::asynchronous::repeated;
 use mp_sys::robust::Patience;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +11,6 @@ use crate::queue::batch::Batch;
 use crate::queue::error::{GetError, PutError};
 use crate::queue::item::{self, Taken};
 use crate::queue::{JoinableQueue, Queue, SimpleQueue, Task};
-use crate::stream::repeated;
 
 /// Returns `None` at the end of a queue.
 fn unless_closed<T>(outcome: Result<T, GetError>) -> Option<Result<T, GetError>> {

@@ -13,7 +13,7 @@ const KERNEL_IPC: Order = Order {
         &["connection", "pipe"],
         &["halves", "forward", "queue", "wait"],
         &["message", "descriptor"],
-        &["address", "error", "stream"],
+        &["address", "error"],
         &["limits"],
     ],
 };

@@ -25,7 +25,7 @@ enum State {
 }
 
 /// Makes such a stream. If it is dropped, so is its current future.
-pub(crate) fn repeated<M, F, T>(make: M) -> impl Stream<Item = T>
+pub fn repeated<M, F, T>(make: M) -> impl Stream<Item = T>
 where
     M: FnMut() -> F + Unpin,
     F: Future<Output = Option<T>>,
