@@ -269,6 +269,15 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
         }
     }
 
+    /// Iterates over the tasks as they arrive, until the queue is closed and no task can come back. The iteration may continue
+    /// after any other error.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Task<T>, GetError>> {
+        std::iter::from_fn(|| match self.get() {
+            Err(GetError::Closed) => None,
+            task => Some(task),
+        })
+    }
+
     /// Returns the tasks that were put aside because they were delivered too often, and keeps them. A task that cannot
     /// be decoded appears as an error in its place.
     ///

@@ -1,6 +1,8 @@
 //! The async forms of [`JoinableQueue`]'s methods.
 
+use futures_core::Stream;
 use mp_sys::alike::{SameBytes, Wire};
+use mp_sys::asynchronous::repeated;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -128,6 +130,17 @@ impl<T: DeserializeOwned> JoinableQueue<T> {
     /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
     pub fn try_get_async(&self) -> impl Future<Output = Result<Task<T>, GetError>> + Send {
         self.get_for_async(Wait::No)
+    }
+
+    /// Returns a stream that takes tasks on lease until the queue is closed and no task can come back. It works like
+    /// [`iter`](Self::iter), but lets other tasks run. If the stream is dropped, it takes no further task.
+    pub fn stream(&self) -> impl Stream<Item = Result<Task<T>, GetError>> + Send + '_ {
+        repeated(move || async move {
+            match self.get_async().await {
+                Err(GetError::Closed) => None,
+                task => Some(task),
+            }
+        })
     }
 
     fn get_for_async(&self, wait: Wait) -> impl Future<Output = Result<Task<T>, GetError>> + Send {

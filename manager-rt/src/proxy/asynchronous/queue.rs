@@ -1,6 +1,8 @@
 //! The async forms of [`Queue`]'s methods.
 
+use futures_core::Stream;
 use mp_sys::alike::{SameBytes, Wire};
+use mp_sys::asynchronous::repeated;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -120,5 +122,16 @@ impl<T: DeserializeOwned> Queue<T> {
                 },
             }
         }
+    }
+
+    /// Returns a stream that takes items until the queue is closed and empty. It works like [`iter`](Self::iter), but lets
+    /// other tasks run. If the stream is dropped, it takes no further item.
+    pub fn stream(&self) -> impl Stream<Item = Result<T, GetError>> + Send + '_ {
+        repeated(move || async move {
+            match self.get_async().await {
+                Err(GetError::Closed) => None,
+                item => Some(item),
+            }
+        })
     }
 }

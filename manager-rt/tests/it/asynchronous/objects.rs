@@ -1,5 +1,9 @@
 //! Each method does what its blocking form does.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+
+use futures_core::Stream;
 use manager_rt::{GetError, ItemError, LockError, Manager, PutError, SemaphoreError};
 
 use super::in_each;
@@ -131,6 +135,41 @@ fn queues() {
         assert_eq!(tasks.get_async().await.unwrap().done().unwrap(), "four");
         tasks.close_async().await.unwrap();
         assert_eq!(tasks.is_closed_async().await, Ok(true));
+    });
+}
+
+async fn next<S: Stream>(stream: &mut Pin<&mut S>) -> Option<S::Item> {
+    poll_fn(|context| stream.as_mut().poll_next(context)).await
+}
+
+#[test]
+fn streams_and_iterators_end_with_their_queue() {
+    in_each(|manager, _| async move {
+        let queue = manager.queue::<u32>().unwrap();
+        queue.put_many(&[1, 2, 3]).unwrap();
+        // What a dropped stream has not returned stays in the queue.
+        assert_eq!(next(&mut pin!(queue.stream())).await, Some(Ok(1)));
+        let mut items = pin!(queue.stream());
+        assert_eq!(next(&mut items).await, Some(Ok(2)));
+        queue.close().unwrap();
+        assert_eq!(next(&mut items).await, Some(Ok(3)));
+        assert_eq!((next(&mut items).await, next(&mut items).await), (None, None));
+        assert_eq!(queue.iter().count(), 0);
+
+        let tasks = manager.joinable_queue::<u32>().unwrap();
+        (0..4).for_each(|number| tasks.put(&number).unwrap());
+        tasks.close().unwrap();
+        // A task that is dropped comes back before the others.
+        drop(next(&mut pin!(tasks.stream())).await);
+        let mut leased = pin!(tasks.stream());
+        for number in 0..2 {
+            let task = next(&mut leased).await.unwrap().unwrap();
+            assert_eq!(task.done_async().await, Ok(number));
+        }
+        let rest: Vec<u32> = tasks.iter().map(|task| task.unwrap().done().unwrap()).collect();
+        assert_eq!(rest, [2, 3]);
+        assert!(next(&mut leased).await.is_none());
+        assert_eq!(tasks.unfinished(), Ok(0));
     });
 }
 
