@@ -1,6 +1,7 @@
 //! One item that was handed to a pool.
 
 use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
@@ -124,6 +125,14 @@ impl<'p, A: DeserializeOwned, R: ReturnValue> Job<'p, A, R> {
             inner.inboxes.put(self.job, 0, Err(TaskError::Cancelled));
         }
         Ok(cancelled)
+    }
+}
+
+impl<A, R> AsFd for Job<'_, A, R> {
+    /// The descriptor of the pool, for [`wait`](crate::wait()) or an event loop: readable when the pool has something to do. Then
+    /// [`is_done`](Self::is_done) says whether this job is done.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pool.as_fd()
     }
 }
 

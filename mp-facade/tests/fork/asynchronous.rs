@@ -82,9 +82,15 @@ fn a_dropped_wait_leaves_the_child_to_others() {
         let child = fork(|| gone.recv().unwrap()).unwrap();
         runtime().block_on(async {
             let mut other = pin!(child.join_async());
-            for _ in 0..4 {
-                let mut dropped = Box::pin(child.join_async());
-                assert!(poll_fn(|context| Poll::Ready(dropped.as_mut().poll(context).is_pending())).await);
+            for polls in 0..5 {
+                let mut joined = Box::pin(child.join_async());
+                let mut waited = Box::pin(child.wait_async());
+                for _ in 0..polls {
+                    assert!(poll_fn(|context| Poll::Ready(joined.as_mut().poll(context).is_pending())).await);
+                    assert!(poll_fn(|context| Poll::Ready(waited.as_mut().poll(context).is_pending())).await);
+                    tokio::task::yield_now().await;
+                }
+                drop((joined, waited));
                 assert!(poll_fn(|context| Poll::Ready(other.as_mut().poll(context).is_pending())).await);
             }
             go.send(&()).unwrap();

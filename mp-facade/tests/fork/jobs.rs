@@ -1,5 +1,6 @@
 //! Pools: initializers, jobs, iterators, settings, and ends.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mp::{Event, ExitError, Method, Pool, PoolBuilder, PoolError, RawValue, TaskError, Value};
@@ -14,6 +15,7 @@ tests! {
     endless_items_are_taken_as_they_are_needed,
     results_come_as_they_are_ready,
     jobs_are_waited_for_and_cancelled,
+    a_job_is_waited_for_beside_a_pipe,
     a_worker_ends_after_its_number_of_items,
     what_cannot_travel_is_an_error_of_its_item,
     a_pool_belongs_to_its_process,
@@ -138,6 +140,16 @@ fn jobs_are_waited_for_and_cancelled() {
     assert_eq!(job.wait_timeout(PATIENCE), Ok(None), "it was taken");
     assert_eq!(job.wait(), Err(PoolError::Task { index: 0, error: TaskError::Taken }));
     pool.close().unwrap();
+}
+
+fn a_job_is_waited_for_beside_a_pipe() {
+    let (_tx, rx) = mp::pipe::<u32>().unwrap();
+    let pool = pool(|n: u32| n + 1);
+    let job = pool.submit(1).unwrap();
+    while !job.is_done().unwrap() {
+        assert_eq!(mp::wait([("job", &job as &dyn AsFd), ("pipe", &rx)], PATIENCE).unwrap(), ["job"]);
+    }
+    assert_eq!(job.wait(), Ok(2));
 }
 
 fn a_worker_ends_after_its_number_of_items() {
