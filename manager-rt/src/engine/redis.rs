@@ -7,7 +7,7 @@
 //! | [`session`], [`keeper`], [`run`] | what a process holds, and until when |
 //! | [`held`], [`wait`], [`mod@line`] | calls that take something or wait |
 //! | [`script`], [`page`], [`numbers`] | scripts, and what they share |
-//! | [`stored`], [`answer`], [`command`] | values, answers and calls in the form of Redis |
+//! | [`stored`], [`answer`], [`command`], [`words`] | values, answers and calls in the form of Redis |
 //! | the others | the scripts of one kind of object each, and of the manager itself |
 
 mod answer;
@@ -39,6 +39,7 @@ mod stored;
 mod tls;
 mod value;
 mod wait;
+mod words;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

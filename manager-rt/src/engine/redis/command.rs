@@ -2,11 +2,15 @@
 
 use super::answer::number_of;
 use super::script::Script;
-use super::stored::stored;
+use super::stored::add_stored;
+use super::words::{Words, packed};
 use crate::backend::CallError;
 use crate::count::count_of;
 use crate::limits::NAME_BYTES_MAX;
 use crate::proto::{Fault, Kind, ObjectId, Raw};
+
+/// What stands after the number of an object in its keys: nothing in that of its head, and then its data, and the order of its entries.
+const ENDS: [&str; 3] = ["", ":d", ":z"];
 
 /// The names of the keys of a namespace. All of them have the same hash tag, so a script may use any of them.
 #[derive(Debug, Clone)]
@@ -25,6 +29,11 @@ impl Keys {
         format!("{}{what}", self.tag)
     }
 
+    /// Adds a key of an object.
+    fn add(&self, words: &mut Words, object: ObjectId, end: &str) {
+        words.add_around(&[self.tag.as_bytes(), b"o:"], object.0, end.as_bytes());
+    }
+
     /// Returns what the head of every object begins with. Its number follows.
     pub(super) fn objects(&self) -> String {
         self.of("o:")
@@ -32,8 +41,7 @@ impl Keys {
 
     /// Returns the keys of an object: its head, its data, and the order of its entries.
     pub(super) fn of_object(&self, object: ObjectId) -> [String; 3] {
-        let head = format!("{}o:{}", self.tag, object.0);
-        [head.clone(), format!("{head}:d"), format!("{head}:z")]
+        ENDS.map(|end| format!("{}o:{}{end}", self.tag, object.0))
     }
 }
 
@@ -41,35 +49,45 @@ impl Keys {
 #[derive(Debug)]
 pub(super) struct Command {
     script: &'static Script,
-    keys: Vec<String>,
-    arguments: Vec<Vec<u8>>,
+    keys: Words,
+    arguments: Words,
 }
 
 impl Command {
-    /// Calls a script that concerns no single object.
-    pub(super) const fn new(script: &'static Script, keys: Vec<String>) -> Self {
-        Self { script, keys, arguments: Vec::new() }
+    /// Calls a script without keys.
+    fn new(script: &'static Script) -> Self {
+        Self { script, keys: Words::new(), arguments: Words::new() }
+    }
+
+    /// Calls a script that concerns no single object, but things that a namespace has once.
+    pub(super) fn with(script: &'static Script, keys: &Keys, what: &[&str]) -> Self {
+        what.iter().fold(Self::new(script), |command, what| command.key(keys, what))
+    }
+
+    /// Calls a script of an object.
+    pub(super) fn of(script: &'static Script, keys: &Keys, object: ObjectId) -> Self {
+        Self::new(script).and(keys, object)
     }
 
     /// Calls a script of an object. The first argument is the number of the kind.
     pub(super) fn on(script: &'static Script, keys: &Keys, object: ObjectId, kind: Kind) -> Self {
-        Self::new(script, keys.of_object(object).to_vec()).number(number_of(kind))
+        Self::of(script, keys, object).number(number_of(kind))
     }
 
     /// Adds the keys of another object.
     pub(super) fn and(mut self, keys: &Keys, object: ObjectId) -> Self {
-        self.keys.extend(keys.of_object(object));
+        ENDS.iter().for_each(|end| keys.add(&mut self.keys, object, end));
         self
     }
 
-    /// Adds a key.
-    pub(super) fn key(mut self, key: String) -> Self {
-        self.keys.push(key);
+    /// Adds the key of something that a namespace has once.
+    pub(super) fn key(mut self, keys: &Keys, what: &str) -> Self {
+        self.keys.add(&[keys.tag.as_bytes(), what.as_bytes()]);
         self
     }
 
-    pub(super) fn bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.arguments.push(bytes.into());
+    pub(super) fn bytes(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.arguments.add(&[bytes.as_ref()]);
         self
     }
 
@@ -77,13 +95,19 @@ impl Command {
         self.bytes(number.to_string())
     }
 
-    pub(super) fn value(self, value: Raw<'_>) -> Self {
-        self.bytes(stored(value))
+    pub(super) fn value(mut self, value: Raw<'_>) -> Self {
+        add_stored(&mut self.arguments, b"", value);
+        self
     }
 
-    pub(super) fn values<'a>(mut self, values: impl IntoIterator<Item = Raw<'a>>) -> Self {
-        self.arguments.extend(values.into_iter().map(stored));
+    /// Adds a value after something else, as one argument.
+    pub(super) fn value_after(mut self, before: &[u8], value: Raw<'_>) -> Self {
+        add_stored(&mut self.arguments, before, value);
         self
+    }
+
+    pub(super) fn values<'a>(self, values: impl IntoIterator<Item = Raw<'a>>) -> Self {
+        values.into_iter().fold(self, Self::value)
     }
 
     pub(super) fn entries<'a>(self, entries: impl IntoIterator<Item = (Raw<'a>, Raw<'a>)>) -> Self {
@@ -95,17 +119,14 @@ impl Command {
     }
 
     /// Returns the command by which Redis runs the script that it knows, or the one that also contains its text.
-    pub(super) fn packed(&self, with_text: bool) -> redis::Cmd {
+    pub(super) fn packed(&self, with_text: bool) -> Vec<u8> {
         let compiled = self.script.compiled();
-        let mut command = redis::cmd(if with_text { "EVAL" } else { "EVALSHA" });
-        command.arg(if with_text { &compiled.text } else { &compiled.hash }).arg(self.keys.len());
-        self.keys.iter().for_each(|key| {
-            command.arg(key);
-        });
-        self.arguments.iter().for_each(|argument| {
-            command.arg(&argument[..]);
-        });
-        command
+        let mut start = Words::new();
+        let (name, script) = if with_text { ("EVAL", &compiled.text) } else { ("EVALSHA", &compiled.hash) };
+        start.add(&[name.as_bytes()]);
+        start.add(&[script.as_bytes()]);
+        start.add(&[self.keys.len().to_string().as_bytes()]);
+        packed(&[&start, &self.keys, &self.arguments])
     }
 }
 

@@ -192,12 +192,11 @@ return {0}";
 
 /// Adds the keys that [`LINES`] names.
 pub(super) fn with_lines(command: Command, keys: &Keys) -> Command {
-    command.key(keys.of("sessions")).key(keys.of("waits"))
+    command.key(keys, "sessions").key(keys, "waits")
 }
 
 fn of_session(script: &'static Script, keys: &Keys, session: &str) -> Command {
-    let none = ["none", "none", "none"].map(|what| keys.of(what)).to_vec();
-    with_lines(Command::new(script, none), keys).bytes(session)
+    with_lines(Command::with(script, keys, &["none", "none", "none"]), keys).bytes(session)
 }
 
 /// Begins a session with this lease, in microseconds.
@@ -215,7 +214,7 @@ pub(super) fn end(keys: &Keys, session: &str, only_if_lost: bool) -> Command {
 }
 
 pub(super) fn leave(keys: &Keys, object: ObjectId, call: &str) -> Command {
-    with_lines(Command::new(&LEAVE, keys.of_object(object).to_vec()), keys).bytes(call)
+    with_lines(Command::of(&LEAVE, keys, object), keys).bytes(call)
 }
 
 /// Returns the argument by which a session notes that it uses an object, if it has not done so.

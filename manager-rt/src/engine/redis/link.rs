@@ -223,10 +223,10 @@ impl Link {
     }
 
     fn evaluate(&self, command: &Command) -> Result<Result<Item, RedisError>, CallError> {
-        let outcome = self.converse(&command.packed(false).get_packed_command(), 1)?;
+        let outcome = self.converse(&command.packed(false), 1)?;
         if outcome.as_ref().is_err_and(lacks_script) {
             // Redis forgets its scripts when it is restarted, or when it is told to.
-            return self.converse(&command.packed(true).get_packed_command(), 1);
+            return self.converse(&command.packed(true), 1);
         }
         Ok(outcome)
     }
@@ -289,7 +289,7 @@ fn packed(portion: &[Command]) -> Vec<u8> {
     for (at, command) in portion.iter().enumerate() {
         let mut earlier = portion.iter().take(at);
         let is_known = earlier.any(|earlier| std::ptr::eq(earlier.script(), command.script()));
-        command.packed(!is_known).write_packed_command(&mut sent);
+        sent.extend(command.packed(!is_known));
     }
     redis::cmd("EXEC").write_packed_command(&mut sent);
     sent

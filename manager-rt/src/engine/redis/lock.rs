@@ -154,7 +154,7 @@ pub(super) struct Acquire<'a> {
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
-    with_lines(Command::new(script, keys.of_object(object).to_vec()), keys)
+    with_lines(Command::of(script, keys, object), keys)
 }
 
 pub(super) fn acquire(keys: &Keys, object: ObjectId, call: Acquire<'_>, waits: bool) -> Command {

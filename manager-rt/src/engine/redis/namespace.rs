@@ -2,7 +2,6 @@
 
 use super::command::{Command, Keys, check_name, hex};
 use super::script::scripts;
-use super::stored::stored;
 use crate::backend::CallError;
 use crate::limits::ATTRIBUTES_MAX;
 use crate::proto::{Fault, Kind, NamespaceOp, ObjectId, Raw};
@@ -40,8 +39,8 @@ pub(super) fn command(keys: &Keys, object: ObjectId, op: NamespaceOp<Raw<'_>>) -
     Ok(match op {
         NamespaceOp::Get { name, print } => on(&GET).bytes(checked(name)?).bytes(hex(print)),
         NamespaceOp::Set { name, print, value } => {
-            let attribute = [hex(print).into_bytes(), stored(value)].concat();
-            on(&SET).bytes(checked(name)?).bytes(attribute).number(ATTRIBUTES_MAX)
+            let attribute = on(&SET).bytes(checked(name)?).value_after(hex(print).as_bytes(), value);
+            attribute.number(ATTRIBUTES_MAX)
         }
         NamespaceOp::Delete { name } => on(&DELETE).bytes(checked(name)?),
         NamespaceOp::Names => on(&NAMES),

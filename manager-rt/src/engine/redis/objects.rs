@@ -153,10 +153,7 @@ return call('GET', KEYS[1])"])
 });
 
 fn on(script: &'static Script, keys: &Keys) -> Command {
-    Command::new(
-        script,
-        ["names", "sorted", "objects", "sessions", "waits"].map(|what| keys.of(what)).to_vec(),
-    )
+    Command::with(script, keys, &["names", "sorted", "objects", "sessions", "waits"])
 }
 
 /// Returns the script call of an operation, or `None` if nothing has to be done.

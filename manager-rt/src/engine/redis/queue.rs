@@ -16,7 +16,6 @@ use super::command::{Command, Keys, check};
 use super::line::{LINES, note, with_lines};
 use super::page::PAGE;
 use super::script::{Script, scripts};
-use super::stored::stored;
 use super::wait::Ask;
 use crate::backend::CallError;
 use crate::limits::VALUES_AT_ONCE_MAX;
@@ -309,7 +308,7 @@ pub(super) fn put(
 /// Adds items. A task was never delivered before.
 fn with_items(command: Command, kind: Kind, items: &[Raw<'_>]) -> Command {
     let mark = if kind == Kind::JoinableQueue { &b"0:"[..] } else { b"" };
-    items.iter().fold(command, |command, item| command.bytes([mark, &stored(*item)].concat()))
+    items.iter().fold(command, |command, item| command.value_after(mark, *item))
 }
 
 pub(super) fn len(keys: &Keys, object: ObjectId, kind: Kind) -> Command {

@@ -56,8 +56,8 @@ return out";
 });
 
 fn on(script: &'static Script, keys: &Keys) -> Command {
-    let known = ["names", "sorted", "objects", "sessions", "waits"].map(|what| keys.of(what));
-    Command::new(script, known.to_vec()).bytes(keys.objects())
+    let known = ["names", "sorted", "objects", "sessions", "waits"];
+    Command::with(script, keys, &known).bytes(keys.objects())
 }
 
 /// Describes the object with a name.

@@ -114,7 +114,7 @@ return {2, call('HGET', HEAD, 'f')}";
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
-    with_lines(Command::new(script, keys.of_object(object).to_vec()), keys)
+    with_lines(Command::of(script, keys, object), keys)
 }
 
 pub(super) fn take(keys: &Keys, object: ObjectId, call: &str, is_new: bool, waits: bool) -> Command {

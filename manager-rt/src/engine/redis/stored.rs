@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::words::Words;
 use crate::backend::CallError;
 use crate::proto::{Payload, Raw};
 
@@ -13,13 +14,13 @@ const PLAIN: u8 = 0;
 /// The mark of a value with proxies. Their number and ids follow.
 const WITH_OBJECTS: u8 = 1;
 
-/// Returns a value as Redis stores it.
-pub(super) fn stored(raw: Raw<'_>) -> Vec<u8> {
+/// Adds a value as Redis stores it to a command, after something else in the same word.
+pub(super) fn add_stored(words: &mut Words, before: &[u8], raw: Raw<'_>) {
     if raw.ids.is_empty() {
-        return [&[PLAIN], raw.bytes].concat();
+        return words.add(&[before, &[PLAIN], raw.bytes]);
     }
-    let bytes = u32::try_from(raw.ids.len()).unwrap_or(u32::MAX);
-    [&[WITH_OBJECTS], &bytes.to_le_bytes()[..], raw.ids, raw.bytes].concat()
+    let len = u32::try_from(raw.ids.len()).unwrap_or(u32::MAX);
+    words.add(&[before, &[WITH_OBJECTS], &len.to_le_bytes(), raw.ids, raw.bytes]);
 }
 
 /// Returns the value that Redis stores like this.
@@ -43,6 +44,7 @@ pub(super) fn loaded(stored: Vec<u8>) -> Result<Payload, CallError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::words::packed;
     use super::*;
 
     #[test]
@@ -50,7 +52,14 @@ mod tests {
         let ids = [7_u64.to_le_bytes(), 9_u64.to_le_bytes()].concat();
         let long = vec![3; 100_000];
         for raw in [Raw::plain(b""), Raw::plain(b"x"), Raw::plain(&long), Raw { bytes: b"xy", ids: &ids }] {
-            assert_eq!(loaded(stored(raw)).unwrap().raw(), raw);
+            let (mut stored, mut expected) = (Words::new(), Words::new());
+            add_stored(&mut stored, b"", raw);
+            let len = u32::try_from(raw.ids.len()).unwrap().to_le_bytes();
+            let start = if raw.ids.is_empty() { vec![PLAIN] } else { [&[WITH_OBJECTS], &len[..]].concat() };
+            let bytes = [&start, raw.ids, raw.bytes].concat();
+            expected.add(&[&bytes]);
+            assert_eq!(packed(&[&stored]), packed(&[&expected]));
+            assert_eq!(loaded(bytes).unwrap().raw(), raw);
         }
     }
 
