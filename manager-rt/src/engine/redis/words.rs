@@ -73,3 +73,28 @@ fn digits(number: u64, room: &mut [u8; DIGITS_MAX]) -> &[u8] {
     }
     room.get(DIGITS_MAX.saturating_sub(count)..).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_that_the_crate_writes() {
+        let (mut name, mut rest) = (Words::new(), Words::new());
+        name.add(&[b"SET"]);
+        rest.add_around(&[b"{ns}:", b"o:"], u64::MAX, b":v");
+        rest.add(&[b"", b"value\r\n", b"\0"]);
+        rest.add(&[]);
+        let mut expected = redis::cmd("SET");
+        expected.arg("{ns}:o:18446744073709551615:v").arg(b"value\r\n\0").arg("");
+        assert_eq!(packed(&[&name, &rest]), expected.get_packed_command());
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        for number in [0, 1, 9, 10, 99, 100, 12_345, u64::MAX - 1, u64::MAX] {
+            let mut room = [0; DIGITS_MAX];
+            assert_eq!(digits(number, &mut room), number.to_string().as_bytes());
+        }
+    }
+}
