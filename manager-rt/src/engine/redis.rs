@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`link`], [`connection`], [`tls`] | the connections of a process |
+//! | [`link`], [`connection`], [`tls`], [`refusal`] | the connections of a process, and what Redis refuses |
 //! | [`setup`] | what Redis is set to |
 //! | [`session`], [`keeper`], [`run`] | what a process holds, and until when |
 //! | [`held`], [`wait`], [`mod@line`] | calls that take something or wait |
@@ -29,6 +29,7 @@ mod numbers;
 mod objects;
 mod page;
 mod queue;
+mod refusal;
 mod report;
 mod run;
 mod script;
@@ -231,7 +232,7 @@ fn not_opened(error: OpenError) -> Unreachable {
 
 /// Returns why there is no connection.
 fn not_connected(error: &RedisError) -> Unreachable {
-    match link::refused(error) {
+    match refusal::refused(error) {
         _ if error.is_timeout() => Unreachable::TimedOut,
         _ if error.is_io_error() => Unreachable::NotFound,
         CallError::Unauthorised => Unreachable::Unauthorised,

@@ -14,11 +14,12 @@ use std::time::Duration;
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Generations;
 use mp_sys::ready::readable_later;
-use redis::{ConnectionInfo, ErrorKind, RedisError, ServerErrorKind, Value as Item};
+use redis::{ConnectionInfo, RedisError, Value as Item};
 
 use super::answer::answer_of;
 use super::command::Command;
 use super::connection::{Connection, OpenError};
+use super::refusal::{failed, is_full, lacks_script, refused, unreachable_by};
 use super::run::{Run, run_of};
 use super::tls::Trust;
 use crate::OsError;
@@ -293,48 +294,6 @@ fn packed(portion: &[Command]) -> Vec<u8> {
     }
     redis::cmd("EXEC").write_packed_command(&mut sent);
     sent
-}
-
-fn lacks_script(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
-}
-
-/// Returns why an operation failed that Redis refused.
-fn failed(error: &RedisError) -> Result<Answer<Payload>, CallError> {
-    if is_full(error) { Ok(Err(Fault::NoSpace)) } else { Err(refused(error)) }
-}
-
-/// Returns whether Redis refused something because its memory is full.
-fn is_full(error: &RedisError) -> bool {
-    error.code() == Some("OOM") || error.detail().is_some_and(|detail| detail.contains("OOM "))
-}
-
-/// Returns why Redis did nothing.
-pub(super) fn refused(error: &RedisError) -> CallError {
-    tracing::debug!(%error, "Redis refused an operation");
-    match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm), _)
-        | (_, Some("NOAUTH" | "WRONGPASS")) => CallError::Unauthorised,
-        (
-            ErrorKind::Server(
-                ServerErrorKind::BusyLoading
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::ReadOnly
-                | ServerErrorKind::ClusterDown,
-            ),
-            _,
-        )
-        | (_, Some("BUSY" | "MISCONF" | "NOREPLICAS")) => CallError::ServerGone,
-        _ => CallError::Protocol,
-    }
-}
-
-/// Returns why there is no connection.
-fn unreachable_by(error: &OpenError) -> CallError {
-    match error {
-        OpenError::Redis(error) if !error.is_io_error() => refused(error),
-        _ => CallError::ServerGone,
-    }
 }
 
 #[cfg(test)]
