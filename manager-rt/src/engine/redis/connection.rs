@@ -15,7 +15,7 @@ use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::{above_standard, stream_socket};
 use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, Parser, RedisError, Value as Item};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvFlags, SocketAddrUnix, recv};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrUnix, recv, send};
 #[cfg(feature = "redis-tls")]
 use rustls::{ClientConnection, StreamOwned};
 
@@ -109,14 +109,30 @@ impl Connection {
     /// Returns `true` if the next answer will be that of the next command: Redis has neither closed the connection nor
     /// said anything that nobody asked for.
     pub(super) fn is_ready(&mut self) -> bool {
+        let peek =
+            |connection: &Self| recv(connection, &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        self.has_read_posted() && matches!(peek(self), Err(Errno::AGAIN))
+    }
+
+    /// The same, unless [`send`](Self::send) finds out whether Redis has closed the connection. On a local socket it does: it fails
+    /// as soon as the other side is closed.
+    pub(super) fn is_ready_to_send(&mut self) -> bool {
+        if matches!(self.stream, Stream::Plain(Plain::Unix(_))) {
+            self.has_read_posted()
+        } else {
+            self.is_ready()
+        }
+    }
+
+    /// Reads the answers for which nobody waits.
+    fn has_read_posted(&mut self) -> bool {
         while !self.posted.is_empty() {
             if self.receive().is_err() {
                 return false;
             }
             self.posted.pop_front();
         }
-        let peeked = recv(self, &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        matches!(peeked, Err(Errno::AGAIN))
+        true
     }
 
     /// Sends a command, or a transaction of commands.
@@ -128,14 +144,9 @@ impl Connection {
         self.stream.flush()
     }
 
-    /// Sends a command whose answer nobody waits for.
-    ///
-    /// # Errors
-    /// As for [`send`](Self::send).
-    pub(super) fn post(&mut self, packed: Vec<u8>) -> io::Result<()> {
-        self.send(&packed)?;
+    /// Notes that a command was sent whose answer nobody waits for.
+    pub(super) fn has_posted(&mut self, packed: Vec<u8>) {
         self.posted.push_back(packed);
-        Ok(())
     }
 
     /// Returns the commands that were sent without waiting for the answers, and that Redis may not have received.
@@ -299,7 +310,10 @@ impl Write for Plain {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => uninterrupted(|| stream.write_timeout(), || (&*stream).write(bytes)),
-            Self::Unix(stream) => uninterrupted(|| stream.write_timeout(), || (&*stream).write(bytes)),
+            // No signal, if the other side has closed it: a program may have that signal end it.
+            Self::Unix(stream) => {
+                uninterrupted(|| stream.write_timeout(), || Ok(send(&*stream, bytes, SendFlags::NOSIGNAL)?))
+            }
         }
     }
 
@@ -333,7 +347,8 @@ mod tests {
             let mut connection = Connection::open(&info, &Trust::default(), Duration::from_secs(60)).unwrap();
             let (mut other, _) = listener.accept().unwrap();
             assert!(connection.is_ready());
-            connection.post(b"x".to_vec()).unwrap();
+            connection.send(b"x").unwrap();
+            connection.has_posted(b"x".to_vec());
             other.write_all(b":1\r\n").unwrap();
             assert!(connection.is_ready(), "nobody waits for this answer");
             other.write_all(says).unwrap();

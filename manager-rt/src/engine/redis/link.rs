@@ -116,11 +116,11 @@ impl Link {
         self.idle.get(|_| Mutex::default())
     }
 
-    /// Takes a connection that Redis has not closed, as far as the system knows.
-    fn take(&self) -> Option<Connection> {
+    /// Takes a connection that no call uses, and that passes a test.
+    fn take(&self, test: impl Fn(&mut Connection) -> bool) -> Option<Connection> {
         let next = || self.idle().lock().unwrap_or_else(PoisonError::into_inner).pop();
         while let Some(mut idle) = next() {
-            if idle.is_ready() {
+            if test(&mut idle) {
                 return Some(idle);
             }
             for packed in idle.into_posted() {
@@ -134,12 +134,19 @@ impl Link {
         None
     }
 
+    /// Sends a command over a connection that no call uses. Redis does nothing before it has received all of a command, so what was
+    /// not sent may be sent again.
+    fn sent(&self, packed: &[u8]) -> Option<Connection> {
+        self.take(|idle| idle.is_ready_to_send() && idle.send(packed).is_ok())
+    }
+
     /// Returns a connection that nobody else uses.
     ///
     /// # Errors
     /// [`CallError`].
     pub(super) fn connection(&self) -> Result<Connection, CallError> {
-        match self.take() {
+        // Redis has not closed it, as far as the system knows.
+        match self.take(Connection::is_ready) {
             Some(connection) => Ok(connection),
             None => self.open().map_err(|error| unreachable_by(&error)),
         }
@@ -160,14 +167,17 @@ impl Link {
     /// [`CallError::ServerGone`] if Redis has not received it.
     pub(super) fn post(&self, command: &redis::Cmd) -> Result<(), CallError> {
         let packed = command.get_packed_command();
-        match self.take().map(|idle| self.post_by(idle, packed.clone())) {
-            Some(Ok(())) => Ok(()),
-            _ => self.post_by(self.open().map_err(|error| unreachable_by(&error))?, packed),
+        if let Some(mut idle) = self.sent(&packed) {
+            idle.has_posted(packed);
+            self.put_back(idle);
+            return Ok(());
         }
+        self.post_by(self.open().map_err(|error| unreachable_by(&error))?, packed)
     }
 
     fn post_by(&self, mut connection: Connection, packed: Vec<u8>) -> Result<(), CallError> {
-        connection.post(packed).map_err(|_| CallError::ServerGone)?;
+        connection.send(&packed).map_err(|_| CallError::ServerGone)?;
+        connection.has_posted(packed);
         self.put_back(connection);
         Ok(())
     }
@@ -177,9 +187,7 @@ impl Link {
     /// # Errors
     /// [`CallError::ServerGone`] if Redis has not received the command; [`CallError::OutcomeUnknown`].
     fn converse(&self, packed: &[u8], answers: usize) -> Result<Result<Item, RedisError>, CallError> {
-        // Redis does nothing before it has received all of a command, so what was not sent may be sent again.
-        let sent = self.take().and_then(|mut idle| idle.send(packed).is_ok().then_some(idle));
-        let mut connection = match sent {
+        let mut connection = match self.sent(packed) {
             Some(connection) => connection,
             None => {
                 let mut connection = self.open().map_err(|error| unreachable_by(&error))?;
