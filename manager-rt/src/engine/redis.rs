@@ -133,8 +133,8 @@ impl Redis {
         let time = deadline.remaining().min(CONNECT_TIME_MAX);
         let info = url.with_password(password.as_bytes()).ok_or(Unreachable::BadPassword)?;
         let (link, keys) = (Link::new(info, Trust::of(url)?, time), Keys::new(url.namespace()));
-        let mut connection = link.open().map_err(not_opened)?;
-        let warnings = setup::warnings(&mut connection);
+        let (mut connection, info) = link.open_first().map_err(not_opened)?;
+        let warnings = setup::warnings(info.as_deref(), &mut connection);
         for warning in &warnings {
             tracing::warn!(%address, %warning);
         }
@@ -143,6 +143,7 @@ impl Redis {
         ask.arg(&objects::EPOCH.text).arg(1).arg(keys.of("epoch")).arg(format!("{fresh:032x}"));
         let asked = connection.ask(&ask);
         let epoch = epoch_of(&asked.map_err(|error| not_connected(&error))?).ok_or(Unreachable::Protocol)?;
+        link.put_back(connection);
         let order = Order {
             url: url.to_string(),
             key: password.clone(),

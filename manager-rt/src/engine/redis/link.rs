@@ -20,7 +20,7 @@ use super::answer::answer_of;
 use super::command::Command;
 use super::connection::{Connection, OpenError};
 use super::refusal::{failed, is_full, lacks_script, refused, unreachable_by};
-use super::run::{Run, run_of};
+use super::run::{Run, info_of, run_in};
 use super::tls::Trust;
 use crate::OsError;
 use crate::backend::CallError;
@@ -70,10 +70,23 @@ impl Link {
     /// # Errors
     /// [`OpenError`].
     pub(super) fn open(&self) -> Result<Connection, OpenError> {
+        self.open_and_ask(true).map(|(connection, _)| connection)
+    }
+
+    /// Opens a connection, and returns what Redis says about itself, if it does.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(super) fn open_first(&self) -> Result<(Connection, Option<String>), OpenError> {
+        self.open_and_ask(false)
+    }
+
+    fn open_and_ask(&self, only_run: bool) -> Result<(Connection, Option<String>), OpenError> {
         let mut connection = Connection::open(&self.info, &self.trust, self.connect_time)?;
         connection.answers_within(self.answer_time)?;
-        self.reached(run_of(&mut connection)?);
-        Ok(connection)
+        let info = info_of(&mut connection, only_run)?;
+        self.reached(info.as_deref().and_then(run_in));
+        Ok((connection, info))
     }
 
     fn reached(&self, run: Option<Run>) {

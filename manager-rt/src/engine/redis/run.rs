@@ -15,13 +15,17 @@ const DIGITS: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Run(u128);
 
-/// Asks to which run a connection leads. Returns `None` if Redis keeps that to itself, as an access control list may demand.
+/// Asks Redis about itself: which run this is, or all that it knows. Returns `None` if Redis keeps that to itself, as an access control list may demand.
 ///
 /// # Errors
 /// That of the system.
-pub(super) fn run_of(connection: &mut Connection) -> Result<Option<Run>, RedisError> {
-    match connection.ask(redis::cmd("INFO").arg("server")) {
-        Ok(Item::BulkString(text)) => Ok(std::str::from_utf8(&text).ok().and_then(run_in)),
+pub(super) fn info_of(connection: &mut Connection, only_run: bool) -> Result<Option<String>, RedisError> {
+    let mut ask = redis::cmd("INFO");
+    if only_run {
+        ask.arg("server");
+    }
+    match connection.ask(&ask) {
+        Ok(Item::BulkString(text)) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
         Ok(_) => Ok(None),
         Err(error) if error.is_io_error() => Err(error),
         Err(error) => {
@@ -31,7 +35,8 @@ pub(super) fn run_of(connection: &mut Connection) -> Result<Option<Run>, RedisEr
     }
 }
 
-fn run_in(info: &str) -> Option<Run> {
+/// Finds the run in what Redis says about itself.
+pub(super) fn run_in(info: &str) -> Option<Run> {
     let digits = info.lines().find_map(|line| line.strip_prefix("run_id:"))?;
     u128::from_str_radix(digits.get(..DIGITS)?, 16).ok().map(Run)
 }

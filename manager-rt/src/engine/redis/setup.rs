@@ -8,11 +8,9 @@ use crate::backend::Warning;
 /// The oldest version with which this library is tested, and its first two numbers.
 const TESTED_LEAST: (&str, (u32, u32)) = ("7.0", (7, 0));
 
-/// Returns what users should know. What Redis does not permit to be read is not checked.
-pub(super) fn warnings(connection: &mut Connection) -> Vec<Warning> {
-    let Ok(Item::BulkString(info)) = connection.ask(&redis::cmd("INFO")) else {
-        return vec![Warning::Unchecked];
-    };
+/// Returns what users should know, from what Redis says about itself. What it does not permit to be read is not checked.
+pub(super) fn warnings(info: Option<&str>, connection: &mut Connection) -> Vec<Warning> {
+    let Some(info) = info else { return vec![Warning::Unchecked] };
     let asked = connection.ask(redis::cmd("CONFIG").arg("GET").arg("appendfsync"));
     let sync = match asked {
         Ok(Item::Array(mut pair)) => match pair.pop() {
@@ -21,7 +19,7 @@ pub(super) fn warnings(connection: &mut Connection) -> Vec<Warning> {
         },
         _ => None,
     };
-    warnings_in(&String::from_utf8_lossy(&info), sync.as_deref())
+    warnings_in(info, sync.as_deref())
 }
 
 fn warnings_in(info: &str, sync: Option<&str>) -> Vec<Warning> {
