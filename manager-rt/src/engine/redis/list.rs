@@ -9,9 +9,21 @@ use crate::backend::CallError;
 use crate::limits::{ORDER_ITEMS_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{Kind, ListOp, ObjectId, Raw, Scan};
 
-/// Finds an item. `at` is the index that the second argument names, `len` the number of items.
+/// Checks that the object is a list. `len` is the number of its items, and `version` the number of changes, as text. A plain push only makes the
+/// list longer, so the head counts changes less the items.
+const LISTED: &str = r"
+local head = call('HMGET', HEAD, 'k', 'v')
+if head[1] ~= ARGV[1] then
+  if head[1] then return {-2, tonumber(head[1])} end
+  return {-1}
+end
+local len = call('LLEN', DATA)
+local version = string.format('%.0f', (head[2] or 0) + len)
+";
+
+/// Finds an item. `at` is the index that the second argument names.
 const INDEXED: &str = r"
-local at, len = tonumber(ARGV[2]), call('LLEN', DATA)
+local at = tonumber(ARGV[2])
 local function missing() return {-3, len, ARGV[2]} end
 ";
 
@@ -26,7 +38,7 @@ local function remove(at, len)
     call('LSET', DATA, at, MARK)
     call('LREM', DATA, at < len / 2 and 1 or -1, MARK)
   end
-  changed()
+  changed(-1)
 end
 ";
 
@@ -34,7 +46,7 @@ end
 const SEARCH: &str = r"
 local value, at, expected = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 if expected ~= '-' and expected ~= version then return {-5} end
-local len, left, bytes = call('LLEN', DATA), 16384, 4194304
+local left, bytes = 16384, 4194304
 local function search(found)
   while at < len do
     if left <= 0 or bytes <= 0 then return at end
@@ -50,8 +62,9 @@ end
 ";
 
 scripts! {
-    PUSH = "changed() call('RPUSH', DATA, ARGV[2]) return {0}";
-    EXTEND = "changed() many('RPUSH', DATA, 2, #ARGV) return {0}";
+    @ LISTED;
+    PUSH = "call('RPUSH', DATA, ARGV[2]) return {0}";
+    EXTEND = "changed(#ARGV - 1) many('RPUSH', DATA, 2, #ARGV) return {0}";
     GET [INDEXED] = "if at >= len then return missing() end return {4, call('LINDEX', DATA, at)}";
     SET [INDEXED] = r"
 if at >= len then return missing() end
@@ -64,7 +77,6 @@ changed() call('LSET', DATA, at, ARGV[3])
 return {0}";
     INSERT [INDEXED] = r"
 if at > len then return missing() end
-changed()
 if at == len then call('RPUSH', DATA, ARGV[3])
 elseif at == 0 then call('LPUSH', DATA, ARGV[3])
 else
@@ -83,14 +95,14 @@ return {4, old}";
     POP = r"
 local last = call('RPOP', DATA)
 if not last then return {-4} end
-changed()
+changed(-1)
 return {4, last}";
     REMOVE_VALUE [SEARCH, REMOVES] = r"
 local found = -1
 local next = search(function(index) found = index return true end)
 if found >= 0 then
   remove(found, len)
-  version = call('HGET', HEAD, 'v')
+  version = string.format('%.0f', version + 1)
 end
 return {13, found, next, version}";
     INDEX_OF [SEARCH] = r"
@@ -101,8 +113,8 @@ return {13, found, next, version}";
 local count = 0
 local next = search(function() count = count + 1 return false end)
 return {13, count, next, version}";
-    LEN = "return {3, call('LLEN', DATA), tonumber(version)}";
-    CLEAR = "freeing() call('UNLINK', DATA) changed() return {0}";
+    LEN = "return {3, len, tonumber(version)}";
+    CLEAR = "freeing() call('UNLINK', DATA) changed(-len) return {0}";
     REVERSE = r"
 local items = call('LRANGE', DATA, 0, -1)
 changed()
@@ -110,7 +122,7 @@ call('UNLINK', DATA)
 for _, item in ipairs(items) do call('LPUSH', DATA, item) end
 return {0}";
     SWAP = r"
-local one, other, len = tonumber(ARGV[2]), tonumber(ARGV[3]), call('LLEN', DATA)
+local one, other = tonumber(ARGV[2]), tonumber(ARGV[3])
 if one >= len then return {-3, len, ARGV[2]} end
 if other >= len then return {-3, len, ARGV[3]} end
 local first, second = call('LINDEX', DATA, one), call('LINDEX', DATA, other)
@@ -145,14 +157,14 @@ return {0}";
 local from = call('HMGET', KEYS[4], 'k', 'v')
 if not from[1] then return {-1} end
 if from[1] ~= ARGV[1] then return {-2, tonumber(from[1])} end
-if (from[2] or '0') ~= ARGV[2] then return {-5} end
+if string.format('%.0f', (from[2] or 0) + call('LLEN', KEYS[5])) ~= ARGV[2] then return {-5} end
 local items = {}
 for i = 3, #ARGV do
   local item = call('LINDEX', KEYS[5], ARGV[i])
   if not item then return {-11} end
   items[#items + 1] = item
 end
-changed()
+changed(#items)
 for _, item in ipairs(items) do call('RPUSH', DATA, item) end
 return {0}";
     EXCHANGE = r"
@@ -161,8 +173,9 @@ if not with[1] then return {-1} end
 if with[1] ~= ARGV[1] then return {-2, tonumber(with[1])} end
 if version ~= ARGV[2] then return {-5} end
 if HEAD == KEYS[4] then return {-11} end
-changed()
-call('HINCRBY', KEYS[4], 'v', 1)
+local grown = call('LLEN', KEYS[5]) - len
+changed(grown)
+call('HINCRBY', KEYS[4], 'v', 1 + grown)
 local here, there = call('EXISTS', DATA) == 1, call('EXISTS', KEYS[5]) == 1
 if here then call('RENAME', DATA, ORDER) end
 if there then call('RENAME', KEYS[5], DATA) end

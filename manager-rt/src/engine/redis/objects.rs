@@ -88,7 +88,7 @@ for at = 0, len - 1, 500 do
   for i, item in ipairs(call('LRANGE', KEYS[7], at, at + 499)) do call('HSET', data, at + i - 1, item) end
 end
 call('UNLINK', KEYS[7])
-call('HINCRBY', KEYS[6], 'v', 1)
+call('HINCRBY', KEYS[6], 'v', 1 + len)
 return {11, id, 1}",
     ])
 });

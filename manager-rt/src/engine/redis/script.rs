@@ -12,11 +12,11 @@ use std::sync::LazyLock;
 /// What all scripts begin with. `KEYS` are the head of the object, its data, and the order of its entries.
 ///
 /// The head is a hash: `k` is the number of the kind, `p` the fingerprint of the type, `v` the number of changes, `n` the last place of
-/// an entry.
+/// an entry. The `v` of a list is less by its length, and `changed` learns by how many items the list has grown.
 const PRELUDE: &str = r"
 local call = redis.call
 local HEAD, DATA, ORDER = KEYS[1], KEYS[2], KEYS[3]
-local function changed() call('HINCRBY', HEAD, 'v', 1) end
+local function changed(grown) call('HINCRBY', HEAD, 'v', 1 - (grown or 0)) end
 local function freeing() call('UNLINK', HEAD .. ':none') end
 local function many(command, key, from, to)
   for at = from, to, 500 do call(command, key, unpack(ARGV, at, math.min(at + 499, to))) end
