@@ -142,7 +142,12 @@ impl Items {
 /// # Errors
 /// [`CallError::Protocol`] if it is none.
 pub(super) fn answer_of(item: Item) -> Result<Answer<Payload>, CallError> {
-    let Item::Array(items) = item else { return Err(CallError::Protocol) };
+    let items = match item {
+        Item::Array(items) => items,
+        // The ordinary case of some operations has nothing else to say.
+        Item::Int(_) => vec![item],
+        _ => return Err(CallError::Protocol),
+    };
     let mut items = Items(items.into_iter());
     let number = items.number()?;
     if number < 0 { fault_of(number, &mut items).map(Err) } else { reply_of(number, &mut items).map(Ok) }
@@ -170,7 +175,7 @@ pub(super) enum Outcome {
 /// # Errors
 /// [`CallError::Protocol`] if it is none.
 pub(super) fn outcome_of(item: Item) -> Result<Outcome, CallError> {
-    let Item::Array(items) = item else { return Err(CallError::Protocol) };
+    let Item::Array(items) = item else { return answer_of(item).map(Outcome::Answer) };
     match items.first() {
         Some(Item::Int(PARKED)) => {
             let mut items = Items(items.into_iter());
@@ -293,6 +298,9 @@ mod tests {
             (vec![Item::Int(-2), Item::Int(2)], Err(Fault::WrongKind { found: Kind::Dict })),
             (vec![Item::Int(-3), Item::Int(4), text(b"9")], Err(Fault::Index { index: 9, len: 4 })),
         ] {
+            if let [number] = &items[..] {
+                assert_eq!(answer_of(number.clone()), Ok(expected.clone()));
+            }
             assert_eq!(answer_of(Item::Array(items)), Ok(expected));
         }
     }
@@ -301,6 +309,7 @@ mod tests {
     fn what_no_script_answers_is_an_error() {
         let items = [
             Item::Nil,
+            Item::Int(99),
             Item::Array(vec![]),
             Item::Array(vec![Item::Int(99)]),
             Item::Array(vec![Item::Int(-99)]),

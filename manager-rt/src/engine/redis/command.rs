@@ -10,7 +10,19 @@ use crate::limits::NAME_BYTES_MAX;
 use crate::proto::{Fault, Kind, ObjectId, Raw};
 
 /// What stands after the number of an object in its keys: nothing in that of its head, and then its data, and the order of its entries.
-const ENDS: [&str; 3] = ["", ":d", ":z"];
+const ENDS: [&str; 3] = ["", DATA, ":z"];
+const DATA: &str = ":d";
+
+/// Returns what stands after the number of an object in the key of its data. That of a list, a dict and a value differs, so that a
+/// plain command finds data of the right kind or nothing.
+const fn data_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::List => ":l",
+        Kind::Dict => ":h",
+        Kind::Value => ":v",
+        _ => DATA,
+    }
+}
 
 /// The names of the keys of a namespace. All of them have the same hash tag, so a script may use any of them.
 #[derive(Debug, Clone)]
@@ -66,17 +78,27 @@ impl Command {
 
     /// Calls a script of an object.
     pub(super) fn of(script: &'static Script, keys: &Keys, object: ObjectId) -> Self {
-        Self::new(script).and(keys, object)
+        Self::new(script).keys(keys, object, ENDS)
     }
 
     /// Calls a script of an object. The first argument is the number of the kind.
     pub(super) fn on(script: &'static Script, keys: &Keys, object: ObjectId, kind: Kind) -> Self {
-        Self::of(script, keys, object).number(number_of(kind))
+        Self::new(script).and(keys, object, kind).number(number_of(kind))
+    }
+
+    /// Calls a script whose only key is that of the data of an object.
+    pub(super) fn on_data(script: &'static Script, keys: &Keys, object: ObjectId, kind: Kind) -> Self {
+        Self::new(script).keys(keys, object, [data_of(kind)])
     }
 
     /// Adds the keys of another object.
-    pub(super) fn and(mut self, keys: &Keys, object: ObjectId) -> Self {
-        ENDS.iter().for_each(|end| keys.add(&mut self.keys, object, end));
+    pub(super) fn and(self, keys: &Keys, object: ObjectId, kind: Kind) -> Self {
+        let [head, _, order] = ENDS;
+        self.keys(keys, object, [head, data_of(kind), order])
+    }
+
+    fn keys<const N: usize>(mut self, keys: &Keys, object: ObjectId, ends: [&str; N]) -> Self {
+        ends.iter().for_each(|end| keys.add(&mut self.keys, object, end));
         self
     }
 

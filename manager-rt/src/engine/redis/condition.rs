@@ -67,7 +67,8 @@ pub(super) fn wait(
     (call, thread, token): (&str, u64, u64),
     is_new: bool,
 ) -> Command {
-    let command = with_lines(Command::on(&WAIT, keys, object, Kind::Condition), keys).and(keys, lock);
+    let command =
+        with_lines(Command::on(&WAIT, keys, object, Kind::Condition), keys).and(keys, lock, Kind::Lock);
     command.bytes(call).number(thread).number(lock.0).number(token).bytes(note(object, is_new))
 }
 

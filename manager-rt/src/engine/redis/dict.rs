@@ -1,9 +1,11 @@
 //! `Dict`: a HASH of Redis, and a sorted set that keeps the order in which the keys were first set.
+//!
+//! No stored key is empty. The HASH has an entry with an empty key as long as the dict exists, so that a plain command tells an empty dict from none.
 
 use super::command::{Command, Keys, check};
 use super::numbers::{ADD, with_number};
 use super::page::PAGE;
-use super::script::scripts;
+use super::script::{Script, compile_bare, scripts};
 use crate::backend::CallError;
 use crate::limits::ENTRIES_AT_ONCE_MAX;
 use crate::proto::{DictOp, Kind, ObjectId, Part, Raw};
@@ -27,7 +29,6 @@ local old = call('HGET', DATA, ARGV[2])
 set(ARGV[2], ARGV[3])
 if old then return {5, old} end
 return {5}";
-    STORE [ENTRIES] = "set(ARGV[2], ARGV[3]) return {0}";
     INSERT_NEW [ENTRIES] = r"
 local found = call('HGET', DATA, ARGV[2])
 if found then return {6, found} end
@@ -56,8 +57,8 @@ local value = call('HGET', DATA, key)
 remove(key)
 return {9, key, value}";
     EXTEND [ENTRIES] = "for i = 2, #ARGV, 2 do set(ARGV[i], ARGV[i + 1]) end return {0}";
-    LEN = "return {2, call('HLEN', DATA)}";
-    CLEAR = "call('UNLINK', DATA, ORDER) return {0}";
+    LEN = "return {2, call('HLEN', DATA) - 1}";
+    CLEAR = "call('UNLINK', DATA, ORDER) call('HSET', DATA, '', 1) return {0}";
     FETCH_ADD [ENTRIES, ADD] = r"
 local before = call('HGET', DATA, ARGV[2]) or zero(ARGV[3], tonumber(ARGV[4]))
 local sum = add(before, ARGV[3], tonumber(ARGV[4]), ARGV[5])
@@ -106,6 +107,20 @@ out[2] = count > 0 and places[count] or last
 return out";
 }
 
+/// Only a new key has a place in the order, and needs a look at the head: where there is another key, there is a dict.
+static STORE: Script = Script::new(|| {
+    compile_bare(&[r"
+if redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
+local call, HEAD = redis.call, KEYS[1]:sub(1, -3)
+local kind = call('HGET', HEAD, 'k')
+if kind ~= '2' then
+  call('UNLINK', KEYS[1])
+  return kind and {-2, tonumber(kind)} or -1
+end
+call('ZADD', HEAD .. ':z', call('HINCRBY', HEAD, 'n', 1), ARGV[1])
+return 0"])
+});
+
 /// Returns the script call of an operation.
 ///
 /// # Errors
@@ -118,7 +133,9 @@ pub(super) fn command(keys: &Keys, object: ObjectId, op: DictOp<Raw<'_>>) -> Res
         DictOp::Insert(key, value) => entry(&INSERT, key, value),
         DictOp::InsertNew(key, value) => entry(&INSERT_NEW, key, value),
         DictOp::Claim(key, value) => entry(&CLAIM, key, value),
-        DictOp::Store(key, value) => entry(&STORE, key, value),
+        DictOp::Store(key, value) => {
+            Command::on_data(&STORE, keys, object, Kind::Dict).value(key).value(value)
+        }
         DictOp::Remove(key) => on(&REMOVE).value(key),
         DictOp::Delete(key) => on(&DELETE).value(key),
         DictOp::Contains(key) => on(&CONTAINS).value(key),

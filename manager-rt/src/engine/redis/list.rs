@@ -223,9 +223,9 @@ pub(super) fn command(keys: &Keys, object: ObjectId, op: ListOp<Raw<'_>>) -> Res
         }
         ListOp::Gather { from, version, order } => {
             check(order.len(), ORDER_ITEMS_MAX)?;
-            let gather = on(&GATHER).and(keys, from).number(version);
+            let gather = on(&GATHER).and(keys, from, Kind::List).number(version);
             order.into_iter().fold(gather, Command::number)
         }
-        ListOp::Exchange { with, version } => on(&EXCHANGE).and(keys, with).number(version),
+        ListOp::Exchange { with, version } => on(&EXCHANGE).and(keys, with, Kind::List).number(version),
     })
 }

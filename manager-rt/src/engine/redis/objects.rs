@@ -54,7 +54,9 @@ local found = known()
 if found then return found end
 make()
 local data = prefix .. id .. ':d'
-if ARGV[6] == 'value' then call('SET', data, ARGV[7]) end
+if ARGV[6] == 'value' then call('SET', prefix .. id .. ':v', ARGV[7]) end
+-- The mark by which a plain command finds out that a dict exists.
+if ARGV[6] == 'dict' then call('HSET', prefix .. id .. ':h', '', 1) end
 if ARGV[6] == 'array' then
   for i = 7, #ARGV do call('HSET', data, i - 7, ARGV[i]) end
 end
@@ -108,7 +110,7 @@ for _, tail in ipairs(TAILS) do
   end
   call('UNLINK', head .. tail)
 end
-for _, part in ipairs({'', ':d', ':z', ':s', ':a', ':f', ':w'}) do call('UNLINK', head .. part) end
+for _, part in ipairs({'', ':d', ':h', ':l', ':v', ':z', ':s', ':a', ':f', ':w'}) do call('UNLINK', head .. part) end
 call('HDEL', KEYS[1], ARGV[1])
 call('ZREM', KEYS[2], ARGV[1])
 call('SREM', KEYS[3], id)
@@ -219,16 +221,13 @@ fn open(keys: &Keys, name: &str, spec: Spec<Raw<'_>>, print: u64) -> Result<Comm
             begin(&OPEN).bytes("array").values(values)
         }
         Spec::ArrayOf(list) => begin(&OPEN_ARRAY_OF)
-            .and(keys, list)
+            .and(keys, list, Kind::List)
             .number(number_of(Kind::List))
             .number(crate::limits::ARRAY_ELEMENTS_MAX),
-        Spec::List
-        | Spec::Dict
-        | Spec::Namespace
-        | Spec::Lock
-        | Spec::RLock
-        | Spec::Condition
-        | Spec::Event => begin(&OPEN).bytes(""),
+        Spec::Dict => begin(&OPEN).bytes("dict"),
+        Spec::List | Spec::Namespace | Spec::Lock | Spec::RLock | Spec::Condition | Spec::Event => {
+            begin(&OPEN).bytes("")
+        }
         Spec::Semaphore(permits) | Spec::BoundedSemaphore(permits) => {
             within(permits, 0, PERMITS_MAX)?;
             let bound =

@@ -12,7 +12,7 @@ const DESCRIBES: &str = r"
 local NAMES, OBJECTS, prefix = KEYS[1], KEYS[3], ARGV[1]
 local function bytes_of(head)
   local bytes = 0
-  for _, part in ipairs({'', ':a', ':d', ':j', ':p', ':q', ':s', ':z'}) do
+  for _, part in ipairs({'', ':a', ':d', ':h', ':j', ':l', ':p', ':q', ':s', ':v', ':z'}) do
     local used = redis.pcall('MEMORY', 'USAGE', head .. part)
     if type(used) == 'number' then bytes = bytes + used end
   end
@@ -23,8 +23,10 @@ local function describe(id, name, is_busy, out)
   local found = call('HMGET', head, 'k', 'p', 'f', 'o')
   local kind, len, held, data = found[1], -1, 0, head .. ':d'
   if not kind then return end
-  if kind == '1' or kind == '12' or kind == '13' then len = call('LLEN', data) end
-  if kind == '2' or kind == '3' or kind == '5' then len = call('HLEN', data) end
+  if kind == '1' then len = call('LLEN', head .. ':l') end
+  if kind == '2' then len = call('HLEN', head .. ':h') - 1 end
+  if kind == '3' or kind == '5' then len = call('HLEN', data) end
+  if kind == '12' or kind == '13' then len = call('LLEN', data) end
   if (kind == '6' or kind == '7') and found[4] and end_of(session_of(found[4])) then held = 1 end
   if kind == '8' or kind == '9' then len, held = tonumber(found[3]), call('HLEN', data) end
   local waiters = 0

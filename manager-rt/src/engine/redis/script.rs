@@ -58,7 +58,12 @@ impl Script {
 
 /// Joins the parts of a script.
 pub(super) fn compile(parts: &[&str]) -> Compiled {
-    let text = [&[PRELUDE], parts].concat().concat();
+    compile_bare(&[&[PRELUDE], parts].concat())
+}
+
+/// Joins the parts of a script that does not begin as others do.
+pub(super) fn compile_bare(parts: &[&str]) -> Compiled {
+    let text = parts.concat();
     let hash = redis::Script::new(&text).get_hash().to_owned();
     Compiled { text, hash }
 }
