@@ -6,6 +6,7 @@
 //! | [`setup`] | what Redis is set to |
 //! | [`session`], [`keeper`], [`run`] | what a process holds, and until when |
 //! | [`held`], [`wait`], [`mod@line`] | calls that take something or wait |
+//! | [`plain`] | what needs no script |
 //! | [`script`], [`page`], [`numbers`] | scripts, and what they share |
 //! | [`stored`], [`answer`], [`command`], [`words`] | values, answers and calls in the form of Redis |
 //! | the others | the scripts of one kind of object each, and of the manager itself |
@@ -28,6 +29,7 @@ mod namespace;
 mod numbers;
 mod objects;
 mod page;
+mod plain;
 mod queue;
 mod refusal;
 mod report;
@@ -255,6 +257,11 @@ impl Backend for Redis {
         self.sessions.check(&self.link);
         if let Some(outcome) = self.call_of_session(&call) {
             return outcome?.map_err(|fault| self.explain(fault));
+        }
+        if let Some(plain) = plain::command(&self.keys, call.object, &call.op)
+            && let Some(answer) = self.link.run_plain(&plain)?
+        {
+            return answer.map_err(|fault| self.explain(fault));
         }
         match self.command(call.object, call.op)? {
             Some(command) => self.link.run(&command)?.map_err(|fault| self.explain(fault)),

@@ -46,6 +46,11 @@ impl Keys {
         words.add_around(&[self.tag.as_bytes(), b"o:"], object.0, end.as_bytes());
     }
 
+    /// Adds the key of the data of an object.
+    pub(super) fn add_data(&self, words: &mut Words, object: ObjectId, kind: Kind) {
+        self.add(words, object, data_of(kind));
+    }
+
     /// Returns what the head of every object begins with. Its number follows.
     pub(super) fn objects(&self) -> String {
         self.of("o:")

@@ -19,6 +19,7 @@ use redis::{ConnectionInfo, RedisError, Value as Item};
 use super::answer::answer_of;
 use super::command::Command;
 use super::connection::{Connection, OpenError};
+use super::plain::Plain;
 use super::refusal::{failed, is_full, lacks_script, refused, unreachable_by};
 use super::run::{Run, info_of, run_in};
 use super::tls::Trust;
@@ -232,6 +233,17 @@ impl Link {
         match self.evaluate(command)? {
             Ok(item) => answer_of(item),
             Err(error) => failed(&error),
+        }
+    }
+
+    /// Runs one plain command. Returns `None` if it found nothing, and did nothing.
+    ///
+    /// # Errors
+    /// [`CallError`], but not the fault of the operation.
+    pub(super) fn run_plain(&self, plain: &Plain) -> Result<Option<Answer<Payload>>, CallError> {
+        match self.converse(&plain.packed, 1)? {
+            Ok(item) => Ok((plain.read)(item)?.map(Ok)),
+            Err(error) => failed(&error).map(Some),
         }
     }
 
