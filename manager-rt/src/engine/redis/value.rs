@@ -17,22 +17,33 @@ local at, len = tonumber(ARGV[2]), call('HLEN', DATA)
 local function missing() return {-3, len, ARGV[2]} end
 ";
 
+/// Checks that the object is a value. `found` is what it is.
+const VALUED: &str = r"
+local found = call('GET', DATA)
+if not found then
+  local kind = call('HGET', HEAD, 'k')
+  if kind and kind ~= ARGV[1] then return {-2, tonumber(kind)} end
+  return {-1}
+end
+";
+
 scripts! {
-    GET = "return {4, call('GET', DATA)}";
-    SET = "local old = call('GET', DATA) call('SET', DATA, ARGV[2]) return {4, old}";
+    @ VALUED;
+    GET = "return {4, found}";
+    SET = "call('SET', DATA, ARGV[2]) return {4, found}";
     STORE = "call('SET', DATA, ARGV[2]) return {0}";
     COMPARE_EXCHANGE = r"
-local found = call('GET', DATA)
 if found ~= ARGV[2] then return {6, found} end
 call('SET', DATA, ARGV[3])
 return {1, 1}";
     FETCH_ADD [ADD] = r"
-local before = call('GET', DATA)
-local sum = add(before, ARGV[2], tonumber(ARGV[3]), ARGV[4])
+local sum = add(found, ARGV[2], tonumber(ARGV[3]), ARGV[4])
 if not sum then return {-6} end
 call('SET', DATA, sum)
-return {7, before}";
+return {7, found}";
+}
 
+scripts! {
     LEN_OF = "return {2, call('HLEN', DATA)}";
     GET_AT [ELEMENTS] = "if at >= len then return missing() end return {4, call('HGET', DATA, at)}";
     SET_AT [ELEMENTS] = r"
