@@ -174,6 +174,7 @@ local found = mine()
 if found then return found end
 if not end_of(session) then return lost(me, mark ~= '') end
 freeing()
+if object ~= '' then note(session, object) end
 local till = serve_barrier(HEAD)
 local function parked()
   return {17, digits(math.max(0, till - now)), 1}
@@ -183,7 +184,6 @@ if found then return found end
 if call('HEXISTS', WAITS, me) == 1 then return parked() end
 if mark ~= '' then return {waits == '0' and -25 or -22} end
 if call('HEXISTS', HEAD, 'b') == 1 then return {-27} end
-if object ~= '' then note(session, object) end
 local is_early = call('HEXISTS', HEAD, 't') == 1
 if not is_early then
   local fault = arrive(HEAD, session)

@@ -13,13 +13,13 @@ scripts! {
 local me, waits, object = ARGV[2], ARGV[3], ARGV[4]
 local session = session_of(me)
 if not end_of(session) then return {-22} end
+freeing()
+if object ~= '' then note(session, object) end
 local count = call('HGET', HEAD, 'g') or '0'
 -- The answer to this call may have been lost.
 local was_set = ARGV[5] ~= '' and ARGV[5] ~= count
 if was_set or call('HEXISTS', HEAD, 's') == 1 then return {0} end
 if waits == '0' then return {-25} end
-freeing()
-if object ~= '' then note(session, object) end
 local parked = park(HEAD, me, '', now + 3600000000)
 parked[3] = count
 return parked";

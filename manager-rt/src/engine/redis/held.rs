@@ -155,7 +155,7 @@ impl Redis {
                 }
                 Outcome::Parked { .. } => return Err(CallError::Protocol),
             };
-            session.uses(call.object);
+            answer.iter().for_each(|_| session.uses(call.object));
             // This process may have slept since the grant, longer than the session had left.
             if is_grant(&answer) && !self.sessions.is_current(&session, &self.link) {
                 self.sessions.lose(session.serial);
