@@ -42,7 +42,7 @@ local found = call('HMGET', LOCK, 't', 'r')
 if not holder or session_of(holder) ~= session or found[1] ~= token then return {-23} end
 if ARGV[6] ~= '' then note(session, ARGV[6]) end
 call('HDEL', LOCK, 'o')
-call('HSET', WAITS, me, table.concat({thread, found[2], digits(now), lock}, ':'))
+call('HSET', WAITS, me, table.concat({thread, found[2] or '0', digits(now), lock}, ':'))
 call('RPUSH', HEAD .. ':q', me)
 serve_lock(LOCK)
 return {17, digits((end_of(session) - now) / 4)}";

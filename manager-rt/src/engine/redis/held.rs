@@ -109,8 +109,8 @@ impl Redis {
     }
 
     fn acquire(&self, call: &Call<Raw<'_>>, lease: u64) -> Result<Answer<Payload>, CallError> {
-        self.take(call, |_, name, is_new, ask| {
-            let acquire = lock::Acquire { call: name, thread: call.thread, lease, is_new };
+        self.take(call, |_, name, _, ask| {
+            let acquire = lock::Acquire { call: name, thread: call.thread, lease };
             lock::acquire(&self.keys, call.object, acquire, ask.joins)
         })
     }

@@ -1,14 +1,15 @@
 //! `Lock` and `RLock`.
 //!
-//! The head holds who has the lock: `o` is the call that took it, `h` the thread, `t` the token, `l` when its lease ends, `d`
-//! whether the holder before it died, `m` whether it waited for a notification in vain, `r` how long its lease is. `x` says that the
+//! The head holds who has the lock: `o` is the call that took it, `h` the thread, `t` the token. If it has a lease, `l` is when that ends, and
+//! `r` how long it is. `d` says that the holder before it died, `m` that it waited for a notification in vain, and `x` that the
 //! last holder did not release the lock.
 //!
 //! A token is the moment of the grant in microseconds, or one more than the last token, whichever is greater. So tokens grow
 //! even if Redis has lost the last ones.
 
 use super::command::{Command, Keys};
-use super::line::{LINES, note, with_lines};
+use super::line::{LINES, with_lines};
+use super::ordinary::{ACQUIRE_FREE, RELEASE_OWN};
 use super::script::{Script, scripts};
 use crate::proto::ObjectId;
 
@@ -16,16 +17,19 @@ use crate::proto::ObjectId;
 pub(super) const LOCKS: &str = r"
 local function granted(head, waited)
   local found = call('HMGET', head, 't', 'd', 'm', 'l')
-  if found[4] == '0' then return {15, found[1], tonumber(found[2]), tonumber(found[3])} end
-  return {16, found[1], tonumber(found[2]), tonumber(found[3]), digits(waited * 1000)}
+  local died, timed_out = tonumber(found[2] or 0), tonumber(found[3] or 0)
+  if not found[4] then return {15, found[1], died, timed_out} end
+  return {16, found[1], died, timed_out, digits(waited * 1000)}
 end
 local function grant(head, waiter, thread, lease, timed_out, waited)
   local found = call('HMGET', head, 't', 'x')
   local token, died = digits(math.max(now, tonumber(found[1] or 0) + 1)), found[2] and 1 or 0
-  if died == 1 then call('HDEL', head, 'x') end
-  local ends = lease == '0' and '0' or digits(now + tonumber(lease))
-  call('HSET', head, 'o', waiter, 'h', thread, 't', token, 'l', ends, 'r', lease, 'd', died, 'm', timed_out)
+  call('HDEL', head, 'x', 'd', 'm', 'l', 'r')
+  call('HSET', head, 'o', waiter, 'h', thread, 't', token)
+  if died == 1 then call('HSET', head, 'd', 1) end
+  if timed_out == 1 then call('HSET', head, 'm', 1) end
   if lease == '0' then return {15, token, died, timed_out} end
+  call('HSET', head, 'l', digits(now + tonumber(lease)), 'r', lease)
   return {16, token, died, timed_out, digits(waited * 1000)}
 end
 -- The call that has the lock, its thread, until when it surely has it, and its token.
@@ -33,7 +37,7 @@ local function holder_of(head)
   local found = call('HMGET', head, 'o', 'h', 'l', 't')
   if not found[1] then return nil end
   local ends, lease = end_of(session_of(found[1])), tonumber(found[3])
-  if ends and lease == 0 then return found[1], found[2], ends, found[4] end
+  if ends and not lease then return found[1], found[2], ends, found[4] end
   if ends and lease > now then return found[1], found[2], math.min(ends, lease), found[4] end
   call('HDEL', head, 'o')
   call('HSET', head, 'x', 1)
@@ -91,15 +95,14 @@ end
 ";
 
 scripts! {
-    @ CHECKED_LOCK;
-    /// The arguments are the call, the thread, the lease in microseconds, whether the call waits, and the object, or nothing if its
-    /// session has used the object before.
-    ACQUIRE [LINES, LOCKS] = r"
+    @ "";
+    /// The arguments are the call, the thread, the lease in microseconds, whether the call waits, and the object.
+    ACQUIRE [ACQUIRE_FREE, CHECKED_LOCK, LINES, LOCKS] = r"
 local me, thread, lease, waits, object = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local session = session_of(me)
 if not end_of(session) then return {-22} end
 freeing()
-if object ~= '' then note(session, object) end
+note(session, object)
 local holder, whose, till = holder_of(HEAD)
 -- The answer to this call was lost.
 if holder == me then
@@ -125,7 +128,7 @@ if waits == '0' then return {-20} end
 if holder == me then return {17, '1000000'} end
 return park(HEAD, me, thread .. ':' .. lease, till)";
     /// The arguments are the session and the token.
-    RELEASE [LINES, LOCKS] = r"
+    RELEASE [RELEASE_OWN, CHECKED_LOCK, LINES, LOCKS] = r"
 local holder, _, _, token = holder_of(HEAD)
 if not holder or session_of(holder) ~= ARGV[1] or token ~= ARGV[2] then
   freeing()
@@ -136,7 +139,7 @@ end
 call('HDEL', HEAD, 'o')
 hand_over(HEAD)
 return {0}";
-    IS_LOCKED [LINES, LOCKS] = r"
+    IS_LOCKED [CHECKED_LOCK, LINES, LOCKS] = r"
 freeing()
 serve_lock(HEAD)
 return {1, holder_of(HEAD) and 1 or 0}";
@@ -149,8 +152,6 @@ pub(super) struct Acquire<'a> {
     pub(super) thread: u64,
     /// In nanoseconds; 0 for none.
     pub(super) lease: u64,
-    /// Whether the session has not used the object before.
-    pub(super) is_new: bool,
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
@@ -158,9 +159,9 @@ fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
 }
 
 pub(super) fn acquire(keys: &Keys, object: ObjectId, call: Acquire<'_>, waits: bool) -> Command {
-    let Acquire { call, thread, lease, is_new } = call;
+    let Acquire { call, thread, lease } = call;
     let command = on(&ACQUIRE, keys, object).bytes(call).number(thread).number(lease.div_ceil(1000));
-    command.number(u8::from(waits)).bytes(note(object, is_new))
+    command.number(u8::from(waits)).number(object.0)
 }
 
 pub(super) fn release(keys: &Keys, object: ObjectId, session: &str, token: u64) -> Command {
