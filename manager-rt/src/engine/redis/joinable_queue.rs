@@ -13,6 +13,7 @@
 
 use super::command::{Command, Keys};
 use super::line::{LINES, note, with_lines};
+use super::ordinary::DONE_ONE;
 use super::page::PAGE;
 use super::queue::{self, CHECKED_QUEUE, Named, QUEUES};
 use super::script::{Script, scripts};
@@ -21,9 +22,9 @@ use crate::backend::CallError;
 use crate::proto::{Fault, JoinableQueueOp, Kind, ObjectId, Raw};
 
 scripts! {
-    @ CHECKED_QUEUE;
+    @ "";
     /// The argument after the kind is the call that was given the task.
-    DONE [LINES, PAGE, QUEUES] = r"
+    DONE [DONE_ONE, CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
 freeing()
 if not end_of(session_of(ARGV[2])) or call('HDEL', ORDER, ARGV[2]) == 0 then
   serve_queue(HEAD)
@@ -31,13 +32,17 @@ if not end_of(session_of(ARGV[2])) or call('HDEL', ORDER, ARGV[2]) == 0 then
 end
 finish(HEAD)
 return {0}";
+}
+
+scripts! {
+    @ CHECKED_QUEUE;
     /// The argument after the kind is the call that was given the task.
     REQUEUE [LINES, PAGE, QUEUES] = r"
 freeing()
 local task = end_of(session_of(ARGV[2])) and call('HGET', ORDER, ARGV[2])
 if task then
   call('HDEL', ORDER, ARGV[2])
-  give_back(HEAD, cmsgpack.unpack(task)[1])
+  give_back(HEAD, unpacked(task)[1])
 end
 serve_queue(HEAD)
 return {task and 0 or -23}";
@@ -48,6 +53,7 @@ local me, waits, object, mark = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local session = session_of(me)
 if not end_of(session) then return {-22} end
 freeing()
+if object ~= '' then note_consumer(session, object) end
 local till, count = serve_queue(HEAD), call('HGET', HEAD, 'e') or '0'
 -- The answer to this call may have been lost.
 if mark ~= '' and mark ~= count or unfinished(HEAD) == 0 then
@@ -55,7 +61,6 @@ if mark ~= '' and mark ~= count or unfinished(HEAD) == 0 then
   return {0}
 end
 if waits == '0' then return {-25} end
-if object ~= '' then note(session, object) end
 local parked = park(HEAD, me, '', till, ':j')
 parked[3] = count
 return parked";

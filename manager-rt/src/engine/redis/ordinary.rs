@@ -30,3 +30,46 @@ if found[1] and found[1]:sub(1, 16) == ARGV[1] and found[3] == ARGV[2] and not f
   return 0
 end
 ";
+
+/// Puts one item into a queue that has room.
+pub(super) const PUT_ONE: &str = r"
+local found = call('HMGET', HEAD, 'k', 'c', 'x')
+local most = tonumber(found[2])
+if found[1] == ARGV[1] and not found[3] and #ARGV == 2 and call('EXISTS', HEAD .. ':q') == 0
+    and (most == 0 or call('EXISTS', HEAD .. ':p') == 0 and call('LLEN', DATA) < most) then
+  call('RPUSH', DATA, ARGV[2])
+  return 0
+end
+";
+
+/// Gives one item to a call that asks for the first time. Where items are, nobody waits for one.
+pub(super) const GET_ONE: &str = r"
+local me, max = ARGV[2], ARGV[3]
+if ARGV[6] == '1' and (max == '' or max == 'task') then
+  local found = call('HMGET', HEAD, 'k', 'c')
+  if found[1] == ARGV[1] and (found[2] == '0' or call('EXISTS', HEAD .. ':p') == 0)
+      and call('SISMEMBER', KEYS[4]:sub(1, -9) .. 's:' .. me:sub(1, 16), ARGV[5]) == 1 then
+    -- This is a removal, so a full memory does not refuse what follows.
+    local item = call('LPOP', DATA)
+    if item and max == '' then
+      call('HSET', ORDER, me, item)
+      return {4, item}
+    end
+    if item then
+      local colon = item:find(':', 1, true)
+      local deliveries, task = item:sub(1, colon - 1) + 1, item:sub(colon + 1)
+      call('HSET', ORDER, me, string.format('%d:', deliveries) .. task)
+      return {18, me:sub(18), deliveries, task}
+    end
+  end
+end
+";
+
+/// Removes a task that is done, if nobody waits for the end of all tasks. As with locks, its session still had it.
+pub(super) const DONE_ONE: &str = r"
+local found = call('HMGET', HEAD, 'k', 'x')
+if found[1] == ARGV[1] and not found[2] and call('EXISTS', HEAD .. ':j') == 0
+    and call('HDEL', ORDER, ARGV[2]) == 1 then
+  return 0
+end
+";

@@ -7,13 +7,14 @@
 //! | the data | a LIST with the items, the oldest first |
 //! | `:z` after the head | a HASH from calls to the items that they were given |
 //! | `:a` after the head | a HASH with the calls whose items were put after a wait |
-//! | `:s` after the head | a SET of the sessions of those calls |
+//! | `:s` after the head | a SET of the sessions that may have such calls |
 //!
 //! A process that has read its answer removes the record of its call, and does not wait for that. If it dies before, its items
 //! return to the front.
 
 use super::command::{Command, Keys, check};
 use super::line::{LINES, note, with_lines};
+use super::ordinary::{GET_ONE, PUT_ONE};
 use super::page::PAGE;
 use super::script::{Script, scripts};
 use super::wait::Ask;
@@ -48,6 +49,16 @@ local function parts_of(task)
   local colon = task:find(':', 1, true)
   return tonumber(task:sub(1, colon - 1)), task:sub(colon + 1)
 end
+-- Notes that a session uses a queue, before it is given anything.
+local function note_consumer(session, object)
+  note(session, object)
+  call('SADD', HEAD .. ':s', session)
+end
+-- The items that a call was given. A single one is stored as it is: no item begins like a packed list.
+local function unpacked(items)
+  if items:byte(1) < 128 then return {items} end
+  return cmsgpack.unpack(items)
+end
 -- Takes items for a call: one, a task, or as many as fit in one answer. Records them, unless the call has no name.
 local function take(head, waiter, max)
   local data, items = head .. ':d', nil
@@ -60,8 +71,7 @@ local function take(head, waiter, max)
     call('LTRIM', data, #items, -1)
   end
   if waiter ~= '' then
-    call('HSET', head .. ':z', waiter, cmsgpack.pack(items))
-    call('SADD', head .. ':s', session_of(waiter))
+    call('HSET', head .. ':z', waiter, #items == 1 and items[1] or cmsgpack.pack(items))
   end
   return items
 end
@@ -114,7 +124,7 @@ local function free_items(head)
   -- The oldest call goes first in the end.
   table.sort(calls, function(one, other) return tonumber(number_of(one)) > tonumber(number_of(other)) end)
   for _, waiter in ipairs(calls) do
-    local items = cmsgpack.unpack(call('HGET', head .. ':z', waiter))
+    local items = unpacked(call('HGET', head .. ':z', waiter))
     call('HDEL', head .. ':z', waiter)
     for at = #items, 1, -1 do give_back(head, items[at]) end
   end
@@ -179,9 +189,9 @@ end
 ";
 
 scripts! {
-    @ CHECKED_QUEUE;
+    @ "";
     /// Puts the items that follow, if there is room.
-    PUT [LINES, PAGE, QUEUES] = r"
+    PUT [PUT_ONE, CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
 local count = #ARGV - 1
 local fault = refused(count)
 if fault then return fault end
@@ -196,7 +206,7 @@ if call('EXISTS', HEAD .. ':q') == 1 then serve_queue(HEAD) end
 return {0}";
     /// Puts items once there is room. The arguments after the kind are the call, whether it waits, and the object, or nothing if its
     /// session has used the object before. The items follow, unless the call was in the line before.
-    PUT_LATER [LINES, PAGE, QUEUES] = r"
+    PUT_LATER [CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
 local me, waits, object = ARGV[2], ARGV[3], ARGV[4]
 local session = session_of(me)
 local function is_put() return call('HEXISTS', HEAD .. ':a', me) == 1 end
@@ -213,7 +223,7 @@ if waits == '0' then return {-20} end
 if not is_parked and #ARGV == 4 then return {-22} end
 -- A call in the line needs no more memory.
 if is_parked then freeing() else changed() end
-if object ~= '' then note(session, object) end
+if object ~= '' then note_consumer(session, object) end
 if not is_parked then many('RPUSH', TAG .. 'i:' .. me, 5, #ARGV) end
 park(HEAD, me, 'p', now, ':p')
 local till = serve_queue(HEAD)
@@ -223,18 +233,18 @@ if is_put() then
 end
 return {17, digits(math.max(0, till - now)), 1}";
     /// The arguments after the kind are the call, or nothing for one that nobody records, the most items, `task`, or nothing for one item,
-    /// whether the call waits, and the object, or nothing if its session has used the object before.
-    GET [LINES, PAGE, QUEUES] = r"
-local me, max, waits, object = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+    /// whether the call waits, the object, and whether it asks for the first time.
+    GET [GET_ONE, CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
+local waits, object = ARGV[4], ARGV[5]
 local session = session_of(me)
 if me ~= '' and not end_of(session) then return {-22} end
 freeing()
-if object ~= '' then note(session, object) end
+if me ~= '' then note_consumer(session, object) end
 local function mine()
   local items = me ~= '' and call('HGET', ORDER, me)
   if not items then return nil end
   drop_answer(me)
-  return given(me, cmsgpack.unpack(items), max)
+  return given(me, unpacked(items), max)
 end
 local found, till = mine(), now
 if found then return found end
@@ -252,6 +262,10 @@ if IS_CLOSED and (max ~= 'task' or unfinished(HEAD) == 0) then return {-26} end
 if me == '' then return {-4} end
 if waits == '0' then return {-20} end
 return park(HEAD, me, max, till)";
+}
+
+scripts! {
+    @ CHECKED_QUEUE;
     LEN [LINES, PAGE, QUEUES] = r"
 freeing()
 serve_queue(HEAD)
@@ -277,7 +291,7 @@ fn on(script: &'static Script, keys: &Keys, object: ObjectId, kind: Kind) -> Com
 pub(super) fn command(keys: &Keys, object: ObjectId, op: QueueOp<Raw<'_>>) -> Result<Command, CallError> {
     let kind = Kind::Queue;
     // Nobody records what these calls get.
-    let get = |max: &str| on(&GET, keys, object, kind).bytes("").bytes(max).number(0).bytes("");
+    let get = |max: &str| on(&GET, keys, object, kind).bytes("").bytes(max).number(0).bytes("").bytes("");
     Ok(match op {
         QueueOp::Put(item) => put(keys, object, kind, &[item])?,
         QueueOp::PutMany(items) => put(keys, object, kind, &items)?,
@@ -351,9 +365,9 @@ pub(super) const TASK: &str = "task";
 
 /// Takes items once there are some: at most so many, or one.
 pub(super) fn get(keys: &Keys, named: Named<'_>, max: &str) -> Command {
-    let Named { object, kind, call, is_new, ask } = named;
+    let Named { object, kind, call, ask, .. } = named;
     let get = on(&GET, keys, object, kind).bytes(call).bytes(max).number(u8::from(ask.joins));
-    get.bytes(note(object, is_new))
+    get.number(object.0).number(u8::from(!ask.is_again))
 }
 
 /// Returns the command that removes the record of a call whose answer was read.

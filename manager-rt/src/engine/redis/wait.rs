@@ -83,6 +83,8 @@ pub(super) struct Ask {
     pub(super) joins: bool,
     /// What the object said when the call joined the line.
     pub(super) mark: Option<u64>,
+    /// Whether it may have asked before.
+    pub(super) is_again: bool,
 }
 
 /// How a call waited for its answer over one connection.
@@ -137,9 +139,9 @@ impl Waiting<'_> {
     }
 
     fn ask(&self, joins: bool) -> Result<Outcome, CallError> {
-        let command = (self.ask)(Ask { joins, mark: None });
         let mut is_again = false;
         let outcome = repeated(|| {
+            let command = (self.ask)(Ask { joins, mark: None, is_again });
             let outcome = self.link.script(&command).and_then(outcome_of);
             is_again |= outcome == Err(CallError::OutcomeUnknown);
             outcome
@@ -150,7 +152,7 @@ impl Waiting<'_> {
 
     /// Asks in a call that may have been given something.
     fn ask_surely(&self, joins: bool, mark: Option<u64>) -> Result<Outcome, CallError> {
-        let command = (self.ask)(Ask { joins, mark });
+        let command = (self.ask)(Ask { joins, mark, is_again: true });
         surely(|| self.link.script(&command).and_then(outcome_of))
     }
 
