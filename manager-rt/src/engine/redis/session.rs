@@ -20,6 +20,9 @@ use crate::backend::{CallError, Grants};
 use crate::limits::DEPTH_MAX;
 use crate::proto::{Fault, ObjectId};
 
+/// How long a process takes it that the keeper of its session lives, in nanoseconds: to look costs a system call.
+const LOOK_AGAIN_NANOS: u64 = 1_000_000;
+
 /// What a client needs to begin sessions.
 #[derive(Debug)]
 pub(super) struct Terms {
@@ -146,6 +149,8 @@ pub(super) struct Session {
     run: Option<Run>,
     restarts: u64,
     keeper: Mutex<Keeper>,
+    /// When this process looked whether the keeper lives.
+    looked: AtomicU64,
     /// The objects that it has used.
     used: Mutex<HashSet<ObjectId>>,
     /// The locks of each thread.
@@ -163,7 +168,7 @@ impl Session {
         end.set(end_of(asked, terms.lease));
         let keeper = Mutex::new(Keeper::start(&terms.order_of(&name, run), &end)?);
         let (used, depths) = (Mutex::default(), Mutex::default());
-        Ok(Self { name, serial, end, run, restarts, keeper, used, depths })
+        Ok(Self { name, serial, end, run, restarts, keeper, looked: AtomicU64::new(asked), used, depths })
     }
 
     /// Returns `true` if it surely lives, in the run of Redis in which it began: another one may have forgotten what it held.
@@ -173,6 +178,11 @@ impl Session {
 
     /// Replaces a keeper that was killed.
     fn keep(&self, terms: &Terms) -> Result<(), CallError> {
+        let now = boot_nanos();
+        if now < self.looked.load(Ordering::Relaxed).saturating_add(LOOK_AGAIN_NANOS) {
+            return Ok(());
+        }
+        self.looked.store(now, Ordering::Relaxed);
         let mut keeper = lock(&self.keeper);
         if keeper.has_ended() {
             *keeper = Keeper::start(&terms.order_of(&self.name, self.run), &self.end)?;
