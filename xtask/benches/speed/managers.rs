@@ -8,12 +8,14 @@
 //! | `redis` | `SET` and `GET` over Redis's local socket by a client that writes the bytes itself and sleeps in `read` |
 //! | `redis_spinning` | the same client, which never sleeps |
 //! | `bare` | the crate `redis`, with plain commands on a connection of its own |
+//! | `rslock` | the crate `rslock`, locks in Redis with its own settings |
 //! | `python` | `multiprocessing.Manager` |
 //!
 //! "Faster than Redis" means faster than that client, which sleeps in `read` as usual clients do. The library's client
 //! spins where that pays off, so the row shows the spinning client as well. Clients run on CPU 0 and servers on CPU 1,
 //! or all on CPU 0. Keys and values have 8 bytes.
 
+mod contended;
 mod crowds;
 mod frames;
 mod growth;
@@ -180,6 +182,9 @@ fn on_redis() -> impl Iterator<Item = Row> {
     let micros = (Unit::Micros, Pick::Median);
     let times = |limit| Target::at_most_times(limit, "bare");
     let longest = (Unit::Millis, Pick::Median);
+    let third = Target::at_most_times(0.333, "rslock");
+    let percent = (Unit::Percent, Pick::Median);
+    let difference = Target::at_most(10.0);
     [
         row("redis_dict_get", OneCore, micros, times(1.3), on_redis::dict_get),
         row("redis_dict_set", OneCore, micros, times(1.3), on_redis::dict_set),
@@ -187,6 +192,8 @@ fn on_redis() -> impl Iterator<Item = Row> {
         row("redis_list_push", OneCore, micros, times(1.3), on_redis::list_push),
         row("redis_lock", OneCore, micros, times(1.6), on_redis::lock),
         row("redis_task", OneCore, micros, times(1.5), on_redis::task),
+        row("redis_lock_contended", Placement::Any, micros, third, contended::time),
+        row("redis_lock_contended_difference", Placement::Any, percent, difference, contended::difference),
         row("redis_death_to_next_holder", Placement::Any, longest, Target::at_most(5.0), on_redis::death),
     ]
     .into_iter()

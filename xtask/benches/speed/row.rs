@@ -105,7 +105,7 @@ pub(crate) enum Unit {
     Megabytes,
     /// 10^9 bytes per second: more is better.
     GigabytesPerSecond,
-    /// A share of the time of one CPU.
+    /// A share of the time of one CPU, or a difference between shares.
     Percent,
 }
 
