@@ -69,7 +69,7 @@ use crate::proto::{
 
 /// A client of the objects in a Redis or Valkey server.
 ///
-/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object. Every operation is one script, so it is atomic, and takes one round trip unless it waits.
+/// It is made by [`Manager::connect`](crate::Manager::connect) for a `redis://` URL. It has every kind of object. Every operation is one script or one command of Redis, so it is atomic, and takes one round trip unless it waits. The first push to an empty list takes two.
 ///
 /// # Fork safety
 /// A forked child makes its own connections, and holds none of its parent's locks and permits.

@@ -1,4 +1,4 @@
-//! Scripts that run inside Redis. Each operation is one script, so it is atomic.
+//! Scripts that run inside Redis. Each operation is one script, so it is atomic. Some have a [plain](super::plain) command as well.
 //!
 //! A script answers with an array whose first item says what it is, as [`answer`](super::answer) lists. A refusal is data
 //! as well: an error of a script would stop it in the middle.
