@@ -7,6 +7,8 @@
 //!
 //! Source: the crates `zeroize`, `hmac` and `sha2`.
 
+pub mod file;
+
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
