@@ -3,61 +3,41 @@
 //! [`Key`] cannot be serialized by itself, so that no key ends up where it does not belong. A field that has to travel
 //! with its key names this module.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use mp_sys::descriptors::open;
 use mp_sys::key::Key;
-use rustix::fs::{Mode, OFlags};
+use mp_sys::key::file::{self, Exposed, KeyFileError};
 use rustix::io::Errno;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::OsError;
-
-/// The bits of a mode that let others do something.
-const OTHERS: u32 = 0o077;
 
 /// Why the key in a file is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
     /// The error of the system.
     System(OsError),
-    /// Other users have access to the file, which has this mode.
-    Exposed { mode: u32 },
+    /// Other users have access to the file.
+    Exposed { mode: u32, owner: u32 },
 }
 
-impl From<Errno> for Unread {
-    fn from(error: Errno) -> Self {
-        Self::System(error.into())
-    }
-}
-
-impl From<io::Error> for Unread {
-    fn from(error: io::Error) -> Self {
-        Self::System(error.into())
-    }
-}
-
-/// Reads the key in a file: its bytes, without a line break at the end. The open file is checked, not its path, which may lead to
-/// another file a moment later.
+/// Reads the key in a file: its bytes, without a line break at the end.
 ///
 /// # Errors
-/// Those of open(2) and read(2); `ENODATA` if there is no key in it, since a server with an empty key accepts everybody;
-/// [`Unread::Exposed`].
+/// Those of open(2) and read(2); `ENODATA` if there is no key in it, since a server with an empty key accepts everybody; `EFBIG` if there is
+/// more than a key; [`Unread::Exposed`].
 pub(crate) fn read(path: &Path) -> Result<Key, Unread> {
-    let mut file = File::from(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
-    let mode = file.metadata()?.mode() & 0o7777;
-    if mode & OTHERS != 0 {
-        return Err(Unread::Exposed { mode });
-    }
-    let mut key = Vec::new();
-    file.read_to_end(&mut key)?;
-    while key.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-        key.pop();
-    }
-    if key.is_empty() { Err(Unread::System(Errno::NODATA.into())) } else { Ok(key.into()) }
+    file::read(path).map_err(|error| match error {
+        KeyFileError::System(error) => Unread::System(error),
+        KeyFileError::Exposed(Exposed { mode, owner }) => Unread::Exposed { mode, owner },
+        KeyFileError::Empty => Unread::System(Errno::NODATA.into()),
+        KeyFileError::TooLong => Unread::System(Errno::FBIG.into()),
+    })
+}
+
+/// Says that a file is not used, and why.
+pub(crate) fn exposed(path: &Path, mode: u32, owner: u32) -> String {
+    format!("the key file {} is not used: {}", path.display(), Exposed { mode, owner })
 }
 
 pub(crate) fn serialize<S: Serializer>(key: &Key, to: S) -> Result<S::Ok, S::Error> {
@@ -74,9 +54,10 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::limits::KEY_BYTES_MAX;
 
     #[test]
-    fn a_line_break_is_not_part_of_a_key_and_a_file_without_a_key_is_an_error() {
+    fn a_line_break_is_not_part_of_a_key_and_a_file_without_a_key_or_with_more_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let read = |text: &str| {
             std::fs::write(file.path(), text).unwrap();
@@ -89,6 +70,12 @@ mod tests {
         for text in ["", "\n", "\r\n"] {
             assert_eq!(read(text).unwrap_err(), Unread::System(Errno::NODATA.into()), "{text:?}");
         }
+        let longest = "k".repeat(KEY_BYTES_MAX);
+        assert_eq!(read(&format!("{longest}\r\n")).unwrap().as_bytes(), longest.as_bytes());
+        for more in ["k", "\n\n\n", &longest] {
+            let error = read(&format!("{longest}{more}")).unwrap_err();
+            assert_eq!(error, Unread::System(Errno::FBIG.into()), "{}", more.len());
+        }
         assert_eq!(super::read(&file.path().join("none")).unwrap_err(), Unread::System(Errno::NOTDIR.into()));
     }
 
@@ -96,13 +83,28 @@ mod tests {
     fn a_key_to_which_others_have_access_is_not_used() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "a key").unwrap();
-        for (mode, is_used) in
-            [(0o600, true), (0o400, true), (0o700, true), (0o640, false), (0o604, false), (0o4602, false)]
-        {
+        let owner = rustix::process::geteuid().as_raw();
+        for mode in [0o600, 0o400, 0o700] {
             std::fs::set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
-            let expected = if is_used { Ok(Key::from("a key")) } else { Err(Unread::Exposed { mode }) };
-            assert_eq!(read(file.path()), expected, "{mode:o}");
+            assert_eq!(read(file.path()), Ok(Key::from("a key")), "{mode:o}");
         }
+        for mode in [0o660, 0o604, 0o4602] {
+            std::fs::set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(read(file.path()), Err(Unread::Exposed { mode, owner }), "{mode:o}");
+        }
+        if owner == 0 {
+            for (mode, owner, is_used) in
+                [(0o640, 0, true), (0o440, 0, true), (0o440, 1, false), (0o400, 1, false)]
+            {
+                std::os::unix::fs::chown(file.path(), Some(owner), None).unwrap();
+                std::fs::set_permissions(file.path(), Permissions::from_mode(mode)).unwrap();
+                let expected =
+                    if is_used { Ok(Key::from("a key")) } else { Err(Unread::Exposed { mode, owner }) };
+                assert_eq!(read(file.path()), expected, "{mode:o} of {owner}");
+            }
+            std::os::unix::fs::chown(file.path(), Some(owner), None).unwrap();
+        }
+        std::fs::set_permissions(file.path(), Permissions::from_mode(0o4602)).unwrap();
         let errors = [
             crate::Server::builder().key_file(file.path()).unwrap_err().to_string(),
             crate::Manager::builder().key_file(file.path()).unwrap_err().to_string(),

@@ -105,8 +105,8 @@ pub const CLIENTS_MAX_DEFAULT: usize = 10_000;
 pub const OBJECTS_MAX: usize = 1 << 24;
 /// The most objects whose references one call may add or drop.
 pub const REFERENCES_AT_ONCE_MAX: usize = 65_536;
-/// The longest key of a server that is started, in bytes: the key is sent to the server's process in one short packet.
-pub const KEY_BYTES_MAX: usize = 2_048;
+/// The longest key in a file, or of a server that is started, in bytes: the key is sent to the server's process in one short packet.
+pub const KEY_BYTES_MAX: usize = mp_sys::key::file::KEY_BYTES_MAX;
 /// The shortest key of a server that other hosts reach, in bytes. Shorter keys could be guessed with the help of a recorded
 /// connection.
 pub const REMOTE_KEY_BYTES_MIN: usize = 32;

@@ -44,12 +44,13 @@ impl ManagerBuilder {
     /// Like [`key`](Self::key), but reads the key from a file: its bytes, without a line break at the end.
     ///
     /// # Errors
-    /// [`ReachError::Key`], with `ENODATA` for a file without a key; [`ReachError::KeyExposed`] for a file to which other users have access.
+    /// [`ReachError::Key`], with `ENODATA` for a file without a key and `EFBIG` for one with more than
+    /// [`KEY_BYTES_MAX`](crate::limits::KEY_BYTES_MAX) bytes; [`ReachError::KeyExposed`] for a file to which other users have access.
     pub fn key_file(self, path: impl AsRef<Path>) -> Result<Self, ReachError> {
         let path = path.as_ref();
         let unread = |unread| match unread {
             Unread::System(error) => ReachError::Key { path: path.to_owned(), error },
-            Unread::Exposed { mode } => ReachError::KeyExposed { path: path.to_owned(), mode },
+            Unread::Exposed { mode, owner } => ReachError::KeyExposed { path: path.to_owned(), mode, owner },
         };
         Ok(self.key(key::read(path).map_err(unread)?))
     }

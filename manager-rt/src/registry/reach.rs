@@ -13,6 +13,7 @@ use crate::backend::Backend;
 use crate::client::{ConnectError, Remote};
 #[cfg(feature = "redis")]
 use crate::engine::{Redis, Unreachable};
+use crate::key;
 use crate::limits::CONNECT_TIME_DEFAULT;
 use crate::registry;
 
@@ -57,16 +58,16 @@ pub enum ReachError {
         #[source]
         error: crate::OsError,
     },
-    /// Other users have access to the key file, so it is not used. Its mode must be 0600 or stricter.
-    #[error(
-        "the key file {} is not used, since other users have access to it (mode {mode:04o}): chmod 600 {}",
-        path.display(), path.display()
-    )]
+    /// Other users have access to the key file, so it is not used: it belongs to another user than this process's and root, or its mode
+    /// lets others read or change it. A file of root may have mode 0640 or 0440.
+    #[error("{}", key::exposed(path, *mode, *owner))]
     KeyExposed {
         /// The file.
         path: PathBuf,
         /// Its mode.
         mode: u32,
+        /// The number of the user to whom it belongs.
+        owner: u32,
     },
 }
 

@@ -8,6 +8,7 @@ use mp_sys::activation::ActivationError;
 
 use super::RestoreError;
 use crate::address::AddressError;
+use crate::key;
 use crate::limits::{KEYS_MAX, REMOTE_KEY_BYTES_MIN};
 use crate::transport::local::ListenError;
 
@@ -41,16 +42,16 @@ pub enum BindError {
         #[source]
         error: OsError,
     },
-    /// Other users have access to the key file, so it is not used. Its mode must be 0600 or stricter.
-    #[error(
-        "the key file {} is not used, since other users have access to it (mode {mode:04o}): chmod 600 {}",
-        path.display(), path.display()
-    )]
+    /// Other users have access to the key file, so it is not used: it belongs to another user than this process's and root, or its mode
+    /// lets others read or change it. A file of root may have mode 0640 or 0440.
+    #[error("{}", key::exposed(path, *mode, *owner))]
     KeyExposed {
         /// The file.
         path: PathBuf,
         /// Its mode.
         mode: u32,
+        /// The number of the user to whom it belongs.
+        owner: u32,
     },
     /// A server that other hosts reach needs keys of at least
     /// [`REMOTE_KEY_BYTES_MIN`](crate::limits::REMOTE_KEY_BYTES_MIN) bytes. (Feature `tcp`.)

@@ -70,7 +70,7 @@ fn a_key_file_that_others_can_use_is_refused_by_both_sides() {
     let path = server.place.path("open");
     let name = server.place.text("open");
     fs::write(&path, KEY).unwrap();
-    for mode in [0o640, 0o604, 0o610, 0o602, 0o666, 0o4640] {
+    for mode in [0o660, 0o604, 0o610, 0o602, 0o666, 0o4660] {
         set_mode(&path, mode);
         let client =
             run(&mut mp_manager(["shutdown", "--address", &server.addresses[0], "--key-file", &name]));

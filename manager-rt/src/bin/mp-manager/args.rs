@@ -123,8 +123,8 @@ pub(crate) struct Serve {
     pub(crate) tcp: Vec<String>,
     /// Let in only programs that have the key in this file
     ///
-    /// Only the owner of the file may have access to it. With --tcp, the key needs at least 32 bytes: see `keygen`. At SIGHUP, it is
-    /// read again.
+    /// Only its owner may have access to the file, or, if that is root, its group may read it. With --tcp, the key needs at least 32
+    /// bytes: see `keygen`. At SIGHUP, it is read again.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// At --tcp, accept the key in this file as well, so that a key can be replaced while programs run

@@ -21,7 +21,8 @@ impl ServerBuilder {
     /// Like [`key`](Self::key), but reads the key from a file: its bytes, without a line break at the end.
     ///
     /// # Errors
-    /// [`BindError::Key`], with `ENODATA` for a file without a key; [`BindError::KeyExposed`] for a file to which other users have access.
+    /// [`BindError::Key`], with `ENODATA` for a file without a key and `EFBIG` for one with more than
+    /// [`KEY_BYTES_MAX`](crate::limits::KEY_BYTES_MAX) bytes; [`BindError::KeyExposed`] for a file to which other users have access.
     ///
     /// # Examples
     /// ```
@@ -41,7 +42,7 @@ impl ServerBuilder {
         let path = path.as_ref();
         let unread = |unread| match unread {
             Unread::System(error) => BindError::Key { path: path.to_owned(), error },
-            Unread::Exposed { mode } => BindError::KeyExposed { path: path.to_owned(), mode },
+            Unread::Exposed { mode, owner } => BindError::KeyExposed { path: path.to_owned(), mode, owner },
         };
         Ok(self.key(key::read(path).map_err(unread)?))
     }
