@@ -77,10 +77,18 @@ pub enum ConnectError {
     /// The server's certificate is over, or is not one. (Feature `redis-tls`.)
     #[error("the server's certificate is not valid")]
     BadCertificate,
-    /// There are no certificates of authorities: neither in the file that the address names, nor where systems keep them. (Feature
+    /// The address names no file with certificates of authorities (`?ca=`), and there are none where systems keep them. (Feature
     /// `redis-tls`.)
-    #[error("there are no certificates of trusted authorities")]
+    #[error(
+        "there are no certificates of trusted authorities on this system, and the address names no file (?ca=)"
+    )]
     NoAuthorities,
+    /// The file with certificates of authorities that the address names (`?ca=`) cannot be read, or contains none (`ENODATA`).
+    /// (Feature `redis-tls`.)
+    #[error(
+        "the certificates of trusted authorities in the file that the address names (?ca=) cannot be used: {0}"
+    )]
+    AuthoritiesUnread(#[source] OsError),
     /// This process has as many connections as a process may have.
     #[error("this process has too many connections")]
     TooMany,

@@ -319,6 +319,7 @@ impl From<ConnectError> for CallError {
             | ConnectError::OtherHost
             | ConnectError::BadCertificate
             | ConnectError::NoAuthorities
+            | ConnectError::AuthoritiesUnread(_)
             | ConnectError::NotFound
             | ConnectError::UnknownHost
             | ConnectError::BadAddress

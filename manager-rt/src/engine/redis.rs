@@ -118,6 +118,9 @@ pub(crate) enum Unreachable {
     /// Nobody is trusted.
     #[cfg(feature = "redis-tls")]
     NoAuthorities,
+    /// The file of the authorities cannot be read, or contains none.
+    #[cfg(feature = "redis-tls")]
+    AuthoritiesUnread(OsError),
     /// The system refused.
     System(OsError),
 }

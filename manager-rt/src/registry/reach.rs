@@ -130,6 +130,8 @@ fn not_connected(error: Unreachable) -> ConnectError {
         Unreachable::BadCertificate => ConnectError::BadCertificate,
         #[cfg(feature = "redis-tls")]
         Unreachable::NoAuthorities => ConnectError::NoAuthorities,
+        #[cfg(feature = "redis-tls")]
+        Unreachable::AuthoritiesUnread(error) => ConnectError::AuthoritiesUnread(error),
         Unreachable::System(error) => error.into(),
     }
 }

@@ -1,13 +1,16 @@
 //! Encrypted connections.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use manager_rt::{ConnectError, LockError, Manager, ReachError};
 use mp_sys::deadline::Deadline;
 use mp_sys::reexec::Handed;
 use mp_sys::testing::kill;
+use rustix::io::Errno;
 
 use crate::deaths::{Holder, PATIENCE, heard, tell};
 use crate::server::Server;
@@ -122,14 +125,48 @@ fn certificates_that_are_not_accepted_are_errors_of_their_own() {
         (redis.url("127.0.0.1", Some("other.pem")), ConnectError::UnknownAuthority),
         (redis.url("127.0.0.1", Some("same.pem")), ConnectError::UnknownAuthority),
         (redis.url("localhost", Some("ca.pem")), ConnectError::OtherHost),
-        (redis.url("127.0.0.1", Some("empty.pem")), ConnectError::NoAuthorities),
-        (redis.url("127.0.0.1", Some("none.pem")), ConnectError::NoAuthorities),
+        (redis.url("127.0.0.1", Some("empty.pem")), ConnectError::AuthoritiesUnread(Errno::NODATA.into())),
+        (redis.url("127.0.0.1", Some("none.pem")), ConnectError::AuthoritiesUnread(Errno::NOENT.into())),
+        (redis.url("127.0.0.1", Some("")), ConnectError::AuthoritiesUnread(Errno::ISDIR.into())),
     ] {
         let error = Manager::connect(&url).unwrap_err();
         let shown = format!("{error} {error:?}");
         let ReachError::Connect { address, error } = error else { panic!("{error:?}") };
         assert_eq!(error, expected, "{url}");
+        let (_, file) = url.split_once("ca=").unwrap();
+        assert!(shown.contains(file), "{shown}");
         assert!(address.starts_with("rediss://") && shown.contains(&address), "{shown}");
         assert!(!shown.contains("opensesame"), "{shown}");
     }
+}
+
+/// Sends one byte of a long record whenever the client has been silent for some milliseconds, so that each read of a client returns soon,
+/// and the handshake never ends. Ends with the client.
+fn drip(listener: &TcpListener) {
+    let (mut client, _) = listener.accept().unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let mut record = [0x16, 3, 3, 0x3f, 0xff].into_iter().chain(std::iter::repeat(0));
+    while client.write_all(&[record.next().unwrap_or_default()]).is_ok() {
+        if matches!(client.read(&mut [0; 1024]), Ok(0)) {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_handshake_that_goes_on_and_on_ends_with_the_time_for_connecting() {
+    let redis = Encrypted::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let slow = Encrypted { port: at.port(), ..redis };
+    let url = slow.url("127.0.0.1", Some("ca.pem"));
+    let connected = std::thread::scope(|scope| {
+        scope.spawn(|| drip(&listener));
+        let connected = Manager::builder().timeout(Duration::from_millis(500)).connect(&url);
+        // If nobody has connected, this one ends the other side.
+        drop(TcpStream::connect(at));
+        connected
+    });
+    let Err(ReachError::Connect { error, .. }) = connected else { panic!("{connected:?}") };
+    assert_eq!(error, ConnectError::TimedOut);
 }

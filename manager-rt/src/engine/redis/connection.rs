@@ -79,7 +79,7 @@ impl Connection {
             }
         };
         plain.answers_within(time)?;
-        let stream = encrypted(plain, info.addr(), trust)?;
+        let stream = encrypted(plain, info.addr(), trust, time)?;
         let mut connection = Self { stream, parser: Parser::new(), posted: VecDeque::new() };
         let settings = info.redis_settings();
         if let Some(password) = settings.password() {
@@ -198,22 +198,27 @@ fn connect_local(path: &Path) -> io::Result<UnixStream> {
 }
 
 #[cfg(feature = "redis-tls")]
-fn encrypted(plain: Plain, address: &ConnectionAddr, trust: &Trust) -> Result<Stream, OpenError> {
+fn encrypted(
+    plain: Plain,
+    address: &ConnectionAddr,
+    trust: &Trust,
+    time: Duration,
+) -> Result<Stream, OpenError> {
     match (address, &trust.config) {
         (ConnectionAddr::Tcp(host, _), Some(config)) => {
-            Ok(Stream::Encrypted(Box::new(encrypt(config, host, plain)?)))
+            Ok(Stream::Encrypted(Box::new(encrypt(config, host, plain, time)?)))
         }
         _ => Ok(Stream::Plain(plain)),
     }
 }
 
 #[cfg(not(feature = "redis-tls"))]
-fn encrypted(plain: Plain, _address: &ConnectionAddr, _trust: &Trust) -> Result<Stream, OpenError> {
+fn encrypted(plain: Plain, _: &ConnectionAddr, _: &Trust, _: Duration) -> Result<Stream, OpenError> {
     Ok(Stream::Plain(plain))
 }
 
 impl Plain {
-    fn answers_within(&self, time: Duration) -> io::Result<()> {
+    pub(super) fn answers_within(&self, time: Duration) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
                 stream.set_read_timeout(Some(time))?;
