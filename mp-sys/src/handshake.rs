@@ -230,9 +230,19 @@ impl Listening {
 
     /// Returns what to do after these bytes arrived.
     pub fn hear(&mut self, terms: Terms<'_>, bytes: &[u8]) -> Next {
+        self.hear_any(terms, std::iter::empty(), bytes)
+    }
+
+    /// Works as [`hear`](Self::hear) does, and accepts a peer that has one of the other keys, too.
+    pub fn hear_any<'k>(
+        &mut self,
+        terms: Terms<'k>,
+        others: impl Iterator<Item = &'k [u8]>,
+        bytes: &[u8],
+    ) -> Next {
         match self.said {
             None => self.hear_hello(terms, bytes),
-            Some(said) => self.hear_proof(terms, said, bytes),
+            Some(said) => self.hear_proof(terms, others, said, bytes),
         }
     }
 
@@ -268,7 +278,13 @@ impl Listening {
         }
     }
 
-    fn hear_proof(&mut self, terms: Terms<'_>, said: Said, bytes: &[u8]) -> Next {
+    fn hear_proof<'k>(
+        &mut self,
+        terms: Terms<'k>,
+        others: impl Iterator<Item = &'k [u8]>,
+        said: Said,
+        bytes: &[u8],
+    ) -> Next {
         let refuse = |refusal| {
             let mut verdict = vec![0; VERDICT];
             verdict.splice(..1, [Refusal::to_byte(Some(refusal))]);
@@ -279,11 +295,13 @@ impl Listening {
             Ok(None) => return Next::Wait,
             Err(refusal) => return refuse(refusal),
         };
-        let expected = terms.mac(b"connecting", said);
-        let own = terms.mac(b"listening", said);
-        // The comparison takes constant time.
-        let is_proved = expected.is_some_and(|expected| expected.verify_slice(&proof).is_ok());
-        match own.filter(|_| is_proved) {
+        let mut all = std::iter::once(terms.key).chain(others).map(|key| Terms { key, ..terms });
+        // Each comparison takes constant time. Which key it was is no secret to a peer that has it.
+        let proved = all.find(|terms| {
+            let expected = terms.mac(b"connecting", said);
+            expected.is_some_and(|expected| expected.verify_slice(&proof).is_ok())
+        });
+        match proved.and_then(|terms| terms.mac(b"listening", said)) {
             Some(own) => Next::Agree([&[0; 8][..], &own.finalize().into_bytes()].concat()),
             None => refuse(Refusal::Unauthorised),
         }

@@ -48,7 +48,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// Lets a started server accept another key of other hosts, too, so that keys can be replaced one program after the other: see
+    /// Lets a started server accept another key, too, so that keys can be replaced one program after the other: see
     /// [`ServerBuilder::also_accept`](crate::ServerBuilder::also_accept). At most
     /// [`KEYS_MAX`](crate::limits::KEYS_MAX) keys are accepted at the same time.
     #[must_use]

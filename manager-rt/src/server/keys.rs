@@ -56,14 +56,22 @@ impl Keys {
         self.generation
     }
 
-    /// Returns a key by its number among those of a generation. For an unknown one, it is the first of the newest, and never no key.
-    pub(super) fn of(&self, generation: u32, number: usize) -> &[u8] {
-        let keys = match self.generation.wrapping_sub(generation) {
-            0 => &self.newest[..],
+    fn all_of(&self, generation: u32) -> &[Key] {
+        match self.generation.wrapping_sub(generation) {
+            0 => &self.newest,
             1 => &self.former,
             _ => &[],
-        };
-        keys.get(number).or_else(|| self.newest.first()).map_or(&[], Key::as_bytes)
+        }
+    }
+
+    /// Returns a key by its number among those of a generation. For an unknown one, it is the first of the newest, and never no key.
+    pub(super) fn of(&self, generation: u32, number: usize) -> &[u8] {
+        self.all_of(generation).get(number).or_else(|| self.newest.first()).map_or(&[], Key::as_bytes)
+    }
+
+    /// Returns the keys of a generation after the first one. An empty one lets nobody in: only the first one may say that there is none.
+    pub(super) fn others_of(&self, generation: u32) -> impl Iterator<Item = &[u8]> {
+        self.all_of(generation).iter().skip(1).filter(|key| !key.is_none()).map(Key::as_bytes)
     }
 
     /// Replaces the keys.
@@ -154,6 +162,10 @@ mod tests {
         for (generation, number) in [(0, 0), (0, 9), (1, 1), (2, 2), (9, 0)] {
             assert_eq!(keys.of(generation, number), b"d", "no key is not a key");
         }
+        let others = |generation| keys.others_of(generation).collect::<Vec<_>>();
+        assert_eq!([others(0), others(1), others(2)], [vec![], vec![], vec![&b"e"[..]]]);
+        let with_empty = Keys::new(vec![Key::from("a"), Key::default(), Key::from("b")]);
+        assert_eq!(with_empty.others_of(0).collect::<Vec<_>>(), [b"b"]);
     }
 
     #[test]

@@ -206,18 +206,22 @@ fn a_server_accepts_several_keys_while_they_are_replaced() {
     assert!(matches!(refused, BindError::TooManyKeys { keys } if keys == KEYS_MAX + 1), "{refused}");
     let server = keys(KEYS_MAX - 1).bind(folder.path().join("s")).unwrap();
     let (stopper, address) = (server.stopper(), server.tcp_addresses()[0].to_string());
+    let local = server.address().to_string();
     std::thread::scope(|scope| {
         scope.spawn(|| server.serve().unwrap());
         for number in 0..KEYS_MAX - 1 {
-            let client = connect(&address, &format!("{OTHER_KEY}{number}"));
-            client.named("n").value(&0_u64).unwrap().fetch_add(1).unwrap();
+            for address in [&address, &local] {
+                let client = connect(address, &format!("{OTHER_KEY}{number}"));
+                client.named("n").value(&0_u64).unwrap().fetch_add(1).unwrap();
+            }
         }
         let client = connect(&address, KEY);
         assert_eq!(
             client.named("n").value(&0_u64).unwrap().get().unwrap(),
-            u64::try_from(KEYS_MAX - 1).unwrap()
+            u64::try_from(2 * (KEYS_MAX - 1)).unwrap()
         );
         assert_eq!(refusal(&address, OTHER_KEY), ConnectError::Rejected);
+        assert_eq!(refusal(&local, OTHER_KEY), ConnectError::Unauthorised);
         stopper.stop();
     });
 }

@@ -80,6 +80,33 @@ fn another_key_or_type_is_reported_to_both() {
 }
 
 #[test]
+fn a_listener_with_several_keys_accepts_each_and_proves_that_it_has_the_same() {
+    let others = [&b"second"[..], b"third"];
+    for (key, is_accepted) in
+        [(TERMS.key, true), (b"second", true), (b"third", true), (b"fourth", false), (b"", false)]
+    {
+        let (connects, mut listening) = (Terms { key, ..TERMS }, Listening::new([2; NONCE]));
+        let (mut connecting, mut said) = Connecting::new(connects, [1; NONCE]);
+        let agreed = loop {
+            let bytes = match listening.hear_any(TERMS, others.into_iter(), &said) {
+                Next::Say(bytes) | Next::Agree(bytes) | Next::Refuse(bytes, _) => bytes,
+                Next::Wait => panic!("it waits for more"),
+            };
+            match connecting.hear(connects, &bytes) {
+                Next::Say(bytes) => said = bytes,
+                next => break next,
+            }
+        };
+        let expected = if is_accepted {
+            Next::Agree(Vec::new())
+        } else {
+            Next::Refuse(Vec::new(), Refusal::Unauthorised)
+        };
+        assert_eq!(agreed, expected, "{key:?}");
+    }
+}
+
+#[test]
 fn another_protocol_is_not_a_peer() {
     let other = Terms { magic: *b"mp-test2", ..TERMS };
     let refused = Err(Refusal::Malformed);

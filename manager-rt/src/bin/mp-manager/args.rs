@@ -127,8 +127,8 @@ pub(crate) struct Serve {
     /// bytes: see `keygen`. At SIGHUP, it is read again.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// At --tcp, accept the key in this file as well, so that a key can be replaced while programs run
-    #[arg(long, value_name = "FILE", requires = "tcp")]
+    /// Accept the key in this file as well, so that a key can be replaced while programs run
+    #[arg(long, value_name = "FILE", requires = "key_file")]
     pub(crate) accept_key_file: Vec<PathBuf>,
     /// How much memory everything that the server keeps may take together, such as 512MiB [default: 1GiB]
     #[arg(long, value_name = "BYTES", value_parser = bytes)]

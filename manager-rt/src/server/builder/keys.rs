@@ -47,8 +47,8 @@ impl ServerBuilder {
         Ok(self.key(key::read(path).map_err(unread)?))
     }
 
-    /// Accepts another key of other hosts, too, so that keys can be replaced one program after the other. At most
-    /// [`KEYS_MAX`] keys are accepted at the same time. At the socket in the file system, only the first key counts.
+    /// Accepts another key, too, so that keys can be replaced one program after the other. At most [`KEYS_MAX`] keys are accepted at the
+    /// same time. An empty one lets nobody in.
     #[must_use]
     pub fn also_accept(mut self, key: impl Into<Key>) -> Self {
         self.other_keys.push(key.into());

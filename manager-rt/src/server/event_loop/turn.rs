@@ -243,10 +243,13 @@ impl EventLoop {
             }
             return if rest.is_empty() { Ok(()) } else { Err(Turn::Garbage(Garbage::NoHead)) };
         }
-        let (generation, key) = (peer.generation_of_keys, peer.key_number());
+        let (generation, key, is_remote) = (peer.generation_of_keys, peer.key_number(), peer.is_remote());
         match &mut peer.phase {
             Phase::Proving(side) => {
-                let next = side.hear(self.terms.lent(generation, key), bytes);
+                // Another host has proved that it has this key.
+                let others = (!is_remote).then(|| self.terms.keys.others_of(generation));
+                let next =
+                    side.hear_any(self.terms.lent(generation, key), others.into_iter().flatten(), bytes);
                 self.prove(slot, next)
             }
             // Whoever holds a bequest only holds it.
