@@ -17,12 +17,15 @@
 //! Source: signalfd(2), pthread_sigmask(3), signal(7), systemd.kill(5); Python's `multiprocessing.managers`, whose server ignores
 //! SIGINT, and its resource tracker, which ignores SIGTERM too.
 
+mod hangups;
+
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
+pub use self::hangups::{Hangups, hold_hangups};
 use crate::OsError;
 use crate::descriptors::above_standard;
 
@@ -82,6 +85,11 @@ fn set_of(signals: &[i32]) -> libc::sigset_t {
     set
 }
 
+fn contains(set: &libc::sigset_t, signal: i32) -> bool {
+    // SAFETY: the set is initialised, and callers pass valid signals.
+    (unsafe { libc::sigismember(set, signal) }) == 1
+}
+
 /// Changes which signals the calling thread accepts, and returns the mask before.
 fn change_mask(how: i32, set: &libc::sigset_t) -> Result<libc::sigset_t, OsError> {
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
@@ -95,7 +103,6 @@ fn change_mask(how: i32, set: &libc::sigset_t) -> Result<libc::sigset_t, OsError
 }
 
 /// Blocks a signal for the calling thread, as programs do that handle signals in another thread.
-#[cfg(feature = "testing")]
 pub(crate) fn block(signal: i32) -> Result<(), OsError> {
     change_mask(libc::SIG_BLOCK, &set_of(&[signal])).map(drop)
 }
@@ -162,37 +169,6 @@ impl AsFd for ChildEnds {
     }
 }
 
-/// SIGHUP as an event to wait for. Only for a process with one thread, which ends by other signals: see [`end_requests`].
-#[derive(Debug)]
-pub struct Hangups(Blocked);
-
-impl Hangups {
-    /// Blocks the signal for the calling thread, and for what it starts or executes later.
-    ///
-    /// # Errors
-    /// `EMFILE`, `ENFILE`, `ENOMEM`; the signal is blocked then.
-    pub fn block() -> Result<Self, OsError> {
-        change_mask(libc::SIG_BLOCK, &set_of(&[libc::SIGHUP]))?;
-        // The kernel discards ignored signals even if they are blocked.
-        // SAFETY: the default installs no handler. The call fails only for an invalid signal.
-        unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
-        Blocked::open(&[libc::SIGHUP]).map(Self)
-    }
-
-    /// Whether the signal arrived since the last call; several arrivals in between count as one.
-    #[must_use]
-    pub fn arrived(&self) -> bool {
-        self.0.arrived()
-    }
-}
-
-impl AsFd for Hangups {
-    /// Readable when the signal has arrived.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.file.as_fd()
-    }
-}
-
 /// Ignores the signals that ask a whole program to end, in this process, and in those that it forks or executes.
 pub fn ignore_shutdown() {
     for signal in SHUTDOWN {
@@ -202,15 +178,17 @@ pub fn ignore_shutdown() {
 }
 
 /// Blocks SIGINT and SIGTERM, in a process with one thread that has nothing else to do than to serve, and returns a descriptor
-/// that is readable once one of them has arrived. A terminal that is closed (SIGHUP) does not end the process. Processes that
-/// it executes have the signals blocked, too.
+/// that is readable once one of them has arrived. A terminal that is closed (SIGHUP) does not end the process: the signal is ignored,
+/// unless it is blocked, because [`Hangups`] may wait for it. Processes that it executes have the signals blocked, too.
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`; the signals are blocked then.
 pub fn end_requests() -> Result<OwnedFd, OsError> {
-    // SAFETY: ignoring a signal installs no handler. The call fails only for an invalid signal.
-    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
-    change_mask(libc::SIG_BLOCK, &set_of(&ENDING))?;
+    let before = change_mask(libc::SIG_BLOCK, &set_of(&ENDING))?;
+    if !contains(&before, libc::SIGHUP) {
+        // SAFETY: ignoring a signal installs no handler. The call fails only for an invalid signal.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+    }
     for signal in ENDING {
         // A process may have inherited that they are ignored, and the kernel discards ignored signals even if they are blocked.
         // SAFETY: the default installs no handler. The call fails only for an invalid signal.
