@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::descriptors::Room;
 use super::event_loop::{self, EventLoop, Kept, SetUp};
-use super::keys::{Keys, NewKeys, Renewal};
+use super::keys::{Keys, Renewal};
 use super::save::{self, Claim, RestoreError};
 use super::sockets::Sockets;
 use super::{BindError, Random, Server, Terms};
@@ -50,7 +50,7 @@ pub struct ServerBuilder {
     version: Option<u16>,
     /// Keys besides the first one.
     other_keys: Vec<Key>,
-    new_keys: Option<NewKeys>,
+    renewal: Option<Renewal>,
     #[cfg(feature = "tcp")]
     tcp: Vec<HostPort>,
 }
@@ -201,7 +201,7 @@ impl ServerBuilder {
 
     /// Ends the server by SIGTERM or SIGINT as by [`Stopper::stop`](super::Stopper::stop). For a process that only serves and has
     /// one thread: the signals are blocked for the calling thread, and for what it starts or executes later. SIGHUP is
-    /// ignored.
+    /// ignored, unless it is blocked, as it is by [`keys_on_hangup`](Self::keys_on_hangup).
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -266,7 +266,6 @@ impl ServerBuilder {
 
     fn build(mut self, path: Option<&Path>) -> Result<Server, BindError> {
         let own = path.map(Address::local).transpose()?;
-        let renewal = self.new_keys.take().map(Renewal::new).transpose()?;
         let wanted = self.clients.unwrap_or(self.limits.clients);
         let room = Room::make(wanted);
         if self.clients.is_some() && room.clients < wanted {
@@ -309,7 +308,7 @@ impl ServerBuilder {
         )?;
         let set_up = SetUp { state, acceptors, terms, handshakes_max: room.handshakes };
         let mut work = EventLoop::new(poll, set_up, &self.ends)?;
-        if let Some(renewal) = renewal {
+        if let Some(renewal) = self.renewal.take() {
             work.renew_keys_by(renewal)?;
         }
         if let Some(after) = self.idle_end {

@@ -1,11 +1,14 @@
 //! `keygen`, and which key files are used.
 
+use std::cell::RefCell;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::process::{Command, Stdio};
 
 use manager_rt::Manager;
 use mp_sys::testing::eventually;
+use rustix::fs::OFlags;
 
 use crate::program::{KEY, Place, Server, mp_manager, run, set_mode};
 
@@ -153,6 +156,43 @@ fn keys_are_replaced_at_a_signal_while_clients_stay_connected() {
     eventually("the key is refused", || server.place.errors().contains("11 bytes"));
     assert_eq!(server.place.errors().lines().count(), 2, "{}", server.place.errors());
     assert!(connects(0, new) && connects(1, new) && !connects(1, KEY));
+    server.signal("TERM");
+    server.ends_well();
+}
+
+#[test]
+fn a_signal_while_the_first_keys_are_read_lets_them_be_read_again() {
+    let new = KEY.to_uppercase();
+    let place = Place::new();
+    let fifo = place.path("fifo");
+    run(Command::new("mkfifo").args(["-m", "600"]).arg(&fifo)).printed("");
+    // It can be opened for writing without waiting once somebody reads it.
+    let open = || {
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        fs::File::options().write(true).custom_flags(flags).open(&fifo)
+    };
+    let reader_comes = || {
+        let opened = RefCell::new(None);
+        eventually("the key is read", || {
+            opened.replace(open().ok());
+            opened.borrow().is_some()
+        });
+        opened.into_inner().unwrap()
+    };
+    let mut command =
+        mp_manager(["serve", "--socket", &place.text("sock"), "--key-file", &place.text("fifo")]);
+    let child = command.stdout(Stdio::null()).spawn().unwrap();
+    let server = Server { child, addresses: vec![format!("mp+unix:{}", place.text("sock"))], place };
+    let mut writer = reader_comes();
+    server.signal("HUP");
+    writer.write_all(KEY.as_bytes()).unwrap();
+    drop(writer);
+    // Otherwise, what is written next might be part of the first key.
+    eventually("the key is read to its end", || server.place.path("sock").exists());
+    reader_comes().write_all(new.as_bytes()).unwrap();
+    let connects = |key: &str| Manager::builder().key(key).connect(&server.addresses[0]).is_ok();
+    eventually("the new key is accepted", || connects(&new));
+    assert!(!connects(KEY));
     server.signal("TERM");
     server.ends_well();
 }

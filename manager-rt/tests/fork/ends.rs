@@ -2,9 +2,12 @@
 
 use std::os::fd::AsFd;
 
-use manager_rt::{BarrierError, CallError, ItemError, LockError, Manager, ObjectError, ReachError};
+use manager_rt::{
+    BarrierError, BindError, CallError, ItemError, LockError, Manager, ObjectError, ReachError, Server,
+};
+use mp_sys::child::Ended;
 use mp_sys::testing::{PATIENCE, Random, eventually, hang, kill, spawn, succeeded, tests};
-use rustix::process::{Signal, WaitId, WaitIdOptions, getpid, set_child_subreaper, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, getpid, kill_process, set_child_subreaper, waitid};
 
 use crate::fixture::{Place, until_waiting};
 
@@ -18,6 +21,7 @@ tests! {
     the_server_ends_with_a_parent_that_exits,
     a_server_does_not_outlive_its_parent_for_others,
     the_folder_of_a_killed_server_and_parent_is_swept,
+    a_server_that_does_not_come_to_listen_leaves_hangups_as_they_were,
 }
 
 /// Returns `true` if no answer will come any more.
@@ -242,4 +246,17 @@ fn the_folder_of_a_killed_server_and_parent_is_swept() {
     let own = Place::of(&manager);
     manager.shutdown().unwrap();
     own.is_gone();
+}
+
+fn a_server_that_does_not_come_to_listen_leaves_hangups_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = spawn(|| {
+        let builder = Server::builder().keys_on_hangup(|| None).unwrap();
+        kill_process(getpid(), Signal::HUP).unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(matches!(builder.bind(folder.path().join("file")), Err(BindError::NotASocket)));
+        // What was sent to the server ends nobody. What is sent now does.
+        kill_process(getpid(), Signal::HUP).unwrap();
+    });
+    assert_eq!(mp_sys::testing::ended(&ended), Ended::Signaled(1));
 }

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use manager_rt::{
     BindError, Key, Manager, ManagerBuilder, RestoreError, Server, ServerBuilder, SnapshotFault,
 };
+use mp_sys::signals::hold_hangups;
 use rustix::io::Errno;
 
 use crate::args::Serve;
@@ -31,6 +33,10 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// [`Failure`].
 pub(crate) fn run(options: &Serve) -> Result<(), Failure> {
     log::begin();
+    if options.key_file.is_some() {
+        // Before the keys are read, so that no request to read them again is missed, or ends this process.
+        hold_hangups().map_err(|error| no_signals(&error))?;
+    }
     // Before anything else is opened, which might have the number of a descriptor that was announced and not passed.
     let builder = Server::builder().activated().map_err(|error| Failure::Unreachable(error.to_string()))?;
     let http = options.http.map(|at| Http::bind(at, options.http_public, &options.http_name)).transpose()?;
@@ -70,10 +76,8 @@ fn as_client(options: &Serve) -> Result<impl FnOnce(String) -> Connect, Failure>
 }
 
 fn bind(builder: ServerBuilder, options: &Serve) -> Result<Server, Failure> {
+    let builder = builder.end_on_signals().map_err(|error| no_signals(&error))?;
     let builder = with_files(with_limits(with_addresses(builder, options)?, options), options)?;
-    let builder = builder
-        .end_on_signals()
-        .map_err(|error| Failure::Failed(format!("no way to hear of signals: {error}")))?;
     match &options.socket {
         Some(socket) => {
             let socket = path::absolute(socket)
@@ -94,10 +98,8 @@ fn with_addresses(mut builder: ServerBuilder, options: &Serve) -> Result<ServerB
     if let Some(file) = &options.key_file {
         let files = std::iter::once(file).chain(&options.accept_key_file);
         let files: Vec<PathBuf> = files.map(|file| absolute("--key-file", file)).collect::<Result<_, _>>()?;
-        let mut all = read_all(&files)?.into_iter();
-        builder = all.next().into_iter().fold(builder, ServerBuilder::key);
-        builder = all.fold(builder, ServerBuilder::also_accept);
-        builder = builder.keys_on_hangup(move || match read_all(&files) {
+        let again = files.clone();
+        let hearing = builder.keys_on_hangup(move || match read_all(&again) {
             Ok(keys) => Some(keys),
             Err(failure) => {
                 let why = failure.message().unwrap_or_default();
@@ -105,11 +107,19 @@ fn with_addresses(mut builder: ServerBuilder, options: &Serve) -> Result<ServerB
                 None
             }
         });
+        let mut all = read_all(&files)?.into_iter();
+        builder =
+            all.next().into_iter().fold(hearing.map_err(|error| no_signals(&error))?, ServerBuilder::key);
+        builder = all.fold(builder, ServerBuilder::also_accept);
     }
     for address in &options.tcp {
         builder = builder.tcp(address).map_err(|error| Failure::Usage(format!("--tcp: {error}")))?;
     }
     Ok(builder)
+}
+
+fn no_signals(error: &dyn Display) -> Failure {
+    Failure::Failed(format!("no way to hear of signals: {error}"))
 }
 
 /// Reads the keys in all files, in their order.

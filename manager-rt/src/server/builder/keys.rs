@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use mp_sys::OsError;
 use mp_sys::key::Key;
 
 use super::ServerBuilder;
 use crate::key::{self, Unread};
 use crate::limits::KEYS_MAX;
 use crate::server::BindError;
+use crate::server::keys::Renewal;
 
 impl ServerBuilder {
     /// Sets the key that clients must prove to know. Without a key, every process of the same user may connect.
@@ -56,12 +58,17 @@ impl ServerBuilder {
     }
 
     /// Replaces the accepted keys at each SIGHUP by those that `read` returns, of which the first counts as that of [`key`](Self::key).
-    /// For a process that only serves and has one thread: the signal is blocked for the calling thread, and for what it starts or executes
-    /// later.
+    /// For a process that only serves and has one thread: from this call on, the signal is blocked for the calling thread, and for what it
+    /// starts or executes later. Once that thread has dropped the server, or this builder, the signal is handled as before.
+    ///
+    /// Call it before you read the first keys: a signal that arrives meanwhile lets the server read them again when it serves.
     ///
     /// New connections need one of the new keys. Those that exist stay, whichever key they came with. If `read` returns `None`, or
     /// keys with which no server could begin (none, an empty or a short one, or too many), the keys stay as they are. The latter is logged as an
     /// error.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`. The signal is handled as before then.
     ///
     /// # Source
     /// sshd(8) and many others, which read their settings again at SIGHUP.
@@ -76,15 +83,18 @@ impl ServerBuilder {
     ///     Some(text.lines().map(Key::from).collect())
     /// }
     ///
+    /// let builder = Server::builder().end_on_signals()?.keys_on_hangup(read)?;
     /// let keys = read().expect("there are keys");
-    /// let builder = keys.iter().skip(1).fold(Server::builder().key(keys[0].clone()), |builder, key| builder.also_accept(key.clone()));
-    /// builder.end_on_signals()?.keys_on_hangup(read).bind("/run/jobs.sock")?.serve()?;
+    /// let builder = keys.iter().skip(1).fold(builder.key(keys[0].clone()), |builder, key| builder.also_accept(key.clone()));
+    /// builder.bind("/run/jobs.sock")?.serve()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn keys_on_hangup(mut self, read: impl FnMut() -> Option<Vec<Key>> + Send + Sync + 'static) -> Self {
-        self.new_keys = Some(Box::new(read));
-        self
+    pub fn keys_on_hangup(
+        mut self,
+        read: impl FnMut() -> Option<Vec<Key>> + Send + Sync + 'static,
+    ) -> Result<Self, OsError> {
+        self.renewal = Some(Renewal::new(Box::new(read))?);
+        Ok(self)
     }
 
     /// Takes the keys out, the first one first.
