@@ -220,3 +220,17 @@ fn shutdown_returns_when_everything_is_saved() {
     assert_eq!(ended(&mut server.child).code(), Some(0));
     assert_eq!(value_in(kept.as_ref()), Some(4));
 }
+
+#[test]
+fn a_shutdown_that_takes_too_long_says_so_and_the_server_ends_nevertheless() {
+    let place = Place::new();
+    let kept = place.text("kept");
+    let mut server = filled(place, &["--keep", &kept]);
+    let (mut snapshot, writer) = stopped_snapshot(&server, &kept);
+    let texts = [&server.addresses[0], "within 1s", "still saving"];
+    run(&mut at(&server, &["shutdown", "--timeout", "1s"])).refused(5, &texts);
+    kill_process(pid(writer), Signal::CONT).unwrap();
+    assert!(ended(&mut snapshot).success());
+    assert_eq!(ended(&mut server.child).code(), Some(0));
+    assert_eq!(value_in(kept.as_ref()), Some(4));
+}

@@ -87,7 +87,7 @@ pub(crate) enum Command {
     /// End the server and all its objects
     ///
     /// It returns when the server has ended, and has saved its objects if it keeps them in a file.
-    Shutdown(Target),
+    Shutdown(Shutdown),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -104,6 +104,18 @@ pub(crate) struct Target {
     /// The file with the manager's key; only its owner may have access to it
     #[arg(long, value_name = "FILE", env = "MP_MANAGER_KEY_FILE")]
     pub(crate) key_file: Option<PathBuf>,
+}
+
+/// The options of `shutdown`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Shutdown {
+    /// How long to wait until the server has saved its objects and ended, such as 30s [default: 10min]
+    ///
+    /// Then the command fails with exit code 5. The server goes on saving, and ends after that.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 /// The options of `serve`.

@@ -12,7 +12,7 @@ use crate::target::Connection;
 use crate::types::{Type, Types};
 
 /// The thread of this process that calls. It holds nothing.
-const THREAD: u64 = 1;
+pub(crate) const THREAD: u64 = 1;
 
 /// An object.
 pub(crate) struct Object<'c> {
