@@ -34,6 +34,10 @@ pub struct ServerReport {
     pub held: u64,
     /// How many operations were finished so far, of all clients. A transaction counts once.
     pub operations: u64,
+    /// How many times the objects could not be saved to the file in which they are kept.
+    pub failed_saves: u64,
+    /// How long ago the objects were saved to that file, if this server has saved them.
+    pub last_save: Option<Duration>,
 }
 
 /// Where a client is, as far as the server knows.

@@ -27,6 +27,10 @@ pub(super) struct Snapshots {
     waiting: usize,
     /// The clients, and the numbers of their calls, that have asked the manager to end, and wait until it is saved.
     ends: Vec<(ClientId, u64)>,
+    /// How many saves to the file in which the objects are kept have failed.
+    pub(super) failed_saves: u64,
+    /// The moment of the last one that has not, in nanoseconds.
+    pub(super) last_save: Option<u64>,
 }
 
 impl Snapshots {

@@ -105,6 +105,11 @@ impl State {
             waiters: info.waiters,
             held: info.held,
             operations: self.core.operations,
+            failed_saves: self.snapshots.failed_saves,
+            last_save: self
+                .snapshots
+                .last_save
+                .map(|at| Duration::from_nanos(self.core.now().saturating_sub(at))),
         }
     }
 

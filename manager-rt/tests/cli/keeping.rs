@@ -121,6 +121,8 @@ fn a_server_that_cannot_save_at_an_interval_says_so_and_goes_on() {
     run(&mut at(&server, &["set", "--type", "u64", "x", "7"])).printed("");
     eventually("it is said", || server.place.errors().contains(&format!("were not saved in {kept}")));
     run(&mut at(&server, &["get", "x"])).printed("7\n");
+    let top = run(&mut at(&server, &["top", "--once"]));
+    assert!(top.stdout.contains("failed saves "), "{top:?}");
 }
 
 #[test]

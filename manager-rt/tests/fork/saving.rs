@@ -13,6 +13,22 @@ tests! {
     a_started_server_saves_at_intervals,
     clients_that_ask_again_and_again_do_not_prevent_the_saves_at_intervals,
     whoever_ends_a_server_hears_whether_it_has_saved,
+    a_report_says_when_the_objects_were_saved_and_how_often_they_could_not_be,
+}
+
+fn a_report_says_when_the_objects_were_saved_and_how_often_they_could_not_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inner, file) = (folder.path().join("inner"), folder.path().join("inner/file"));
+    let manager = Manager::builder().keep(&file).keep_every(Duration::from_millis(1)).start().unwrap();
+    let saves = || manager.report().map(|report| (report.server.failed_saves, report.server.last_save)).unwrap();
+    assert_eq!(saves(), (0, None), "nothing has changed");
+    let value = manager.named("value").value(&1_u8).unwrap();
+    eventually("a save has failed", || saves().0 > 0);
+    assert_eq!(saves().1, None);
+    fs::create_dir(&inner).unwrap();
+    value.set(&2).unwrap();
+    eventually("a save has not failed", || saves().1.is_some());
+    manager.shutdown().unwrap();
 }
 
 /// Not only the program that has started it, which learns it from the end of the process.

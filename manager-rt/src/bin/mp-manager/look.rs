@@ -4,7 +4,9 @@ use comfy_table::Table;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use manager_rt::report::{ClientReport, Deadlock, LockHolder, ObjectReport, WaitFor, WaitReport};
+use manager_rt::report::{
+    ClientReport, Deadlock, LockHolder, ObjectReport, ServerReport, WaitFor, WaitReport,
+};
 use serde_json::{Value as Json, json};
 
 use crate::objects::has_type;
@@ -109,6 +111,14 @@ pub(crate) const fn purpose(wait_for: WaitFor) -> &'static str {
 /// Returns the memory of an object.
 pub(crate) fn size(object: &ObjectReport) -> String {
     format!("{}{}", if object.is_estimate { "~" } else { "" }, units::bytes(object.bytes))
+}
+
+/// Returns when the objects were saved to the file of `--keep`, and how many times that failed, unless neither has happened.
+pub(crate) fn saves(server: &ServerReport) -> Option<String> {
+    let last = server.last_save.map(|ago| format!("saved {} ago", units::time(ago)));
+    let failed = (server.failed_saves > 0).then(|| format!("failed saves {}", server.failed_saves));
+    let parts: Vec<String> = last.into_iter().chain(failed).collect();
+    if parts.is_empty() { None } else { Some(parts.join("  ")) }
 }
 
 /// Returns a number as text, or nothing for 0, so that what matters stands out.

@@ -69,6 +69,7 @@ numbered! { struct Info { objects, clients, waiters, held, bytes } }
 numbered! {
     struct ServerReport {
         version, pid, uptime, memory_used, memory_max, clients, clients_max, objects, waiters, held, operations,
+        failed_saves, last_save,
     }
 }
 

@@ -89,6 +89,7 @@ impl EventLoop {
         }
         let saved = self.save_at_end();
         if let Err(error) = saved {
+            self.state.save_is_over(false, now_nanos());
             tracing::error!(%error, "no client is left, but the objects cannot be saved, so the server goes on");
         }
         self.is_saved = saved.is_ok();

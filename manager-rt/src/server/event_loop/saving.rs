@@ -272,6 +272,14 @@ impl EventLoop {
 
     /// Tells whom it concerns how a snapshot ended.
     pub(super) fn is_over(&mut self, reason: Reason, outcome: Result<(), Fault>) {
+        let is_kept = match &reason {
+            Reason::Asked(asked) => self.saving.kept_at().is_some_and(|kept| kept == asked.path),
+            Reason::Interval { .. } => true,
+            Reason::Late => false,
+        };
+        if is_kept {
+            self.state.save_is_over(outcome.is_ok(), now_nanos());
+        }
         match reason {
             Reason::Asked(asked) => self.end_snapshot(&asked, outcome),
             Reason::Interval { changes } => self.has_saved_at_interval(changes, outcome),

@@ -35,6 +35,15 @@ impl State {
         Outcome::Parked
     }
 
+    /// Takes note of the end of a save to the file in which the objects are kept.
+    pub(crate) fn save_is_over(&mut self, is_saved: bool, now: u64) {
+        self.core.reach(now);
+        match is_saved {
+            true => self.snapshots.last_save = Some(self.core.now()),
+            false => self.snapshots.failed_saves = self.snapshots.failed_saves.saturating_add(1),
+        }
+    }
+
     /// Answers the clients that have asked for the end.
     pub(crate) fn end_is_over(&mut self, outcome: Result<(), Fault>, now: u64, effects: &mut Effects) {
         self.begin(now);

@@ -350,3 +350,20 @@ fn what_others_hold_is_reported_only_when_all_that_arrived_is_done() {
         assert_eq!(world.state.apply(caller, call, &mut Effects::default()), Heard::Unsettled);
     }
 }
+
+#[test]
+fn the_server_says_how_long_ago_it_saved_and_how_often_it_could_not() {
+    let mut world = World::new();
+    let client = world.client();
+    let saves = |world: &mut World| {
+        let server = server(world, client);
+        (server.failed_saves, server.last_save)
+    };
+    assert_eq!(saves(&mut world), (0, None));
+    world.state.save_is_over(false, world.now);
+    assert_eq!(saves(&mut world), (1, None));
+    world.state.save_is_over(true, world.now);
+    world.pass(30);
+    world.state.save_is_over(false, world.now);
+    assert_eq!(saves(&mut world), (2, Some(nanos(30))));
+}

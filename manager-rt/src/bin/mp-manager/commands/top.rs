@@ -12,7 +12,9 @@ use serde_json::{Value as Json, json};
 
 use crate::args::Top;
 use crate::failure::Failure;
-use crate::look::{Clients, client_json, label, object_json, place, purpose, some, table_of, wait_json};
+use crate::look::{
+    Clients, client_json, label, object_json, place, purpose, saves, some, table_of, wait_json,
+};
 use crate::output;
 use crate::target::Connection;
 use crate::units::{bytes, per_second, time};
@@ -99,6 +101,8 @@ impl Look {
             "clients_max": server.clients_max,
             "operations": server.operations,
             "operations_per_second": self.rate(before),
+            "failed_saves": server.failed_saves,
+            "last_save_seconds": server.last_save.map(|ago| ago.as_secs_f64()),
             "deadlocks": deadlocks.iter().map(|deadlock| json!({
                 "text": deadlock.to_string(),
                 "ends_in_seconds": deadlock.ends_in().map(|time| time.as_secs_f64()),
@@ -115,7 +119,7 @@ impl Look {
         let clients = Clients::new(&self.report.clients);
         let mut parts = vec![format!(
             "{}  up {}  process {}  version {}\n\
-             operations/s {}  clients {} of {}  objects {}  held {}  waiting {}  memory {} of {}\n",
+             operations/s {}  clients {} of {}  objects {}  held {}  waiting {}  memory {} of {}\n{}",
             output::visible(connection.address()),
             time(server.uptime),
             server.pid,
@@ -128,6 +132,7 @@ impl Look {
             server.waiters,
             bytes(server.memory_used),
             bytes(server.memory_max),
+            saves(server).map(|saves| saves + "\n").unwrap_or_default(),
         )];
         let deadlocks = self.report.deadlocks.iter().map(|deadlock| clients.deadlock(deadlock) + "\n");
         parts.push(deadlocks.collect());

@@ -31,6 +31,12 @@ pub(super) fn metrics(sample: &Sample) -> String {
         ("held", "gauge", "Held locks, permits and leases.", whole(server.held)),
         ("operations_total", "counter", "Finished operations.", whole(server.operations)),
         (
+            "failed_saves_total",
+            "counter",
+            "Saves to the file of --keep that have failed.",
+            whole(server.failed_saves),
+        ),
+        (
             "deadlocks",
             "gauge",
             "Circles of calls that wait for each other.",
@@ -44,6 +50,10 @@ pub(super) fn metrics(sample: &Sample) -> String {
         ),
     ] {
         Family { name, kind, help }.one(&mut text, &[], &value);
+    }
+    if let Some(ago) = server.last_save {
+        let help = "How long ago the objects were saved to the file of --keep.";
+        Family { name: "last_save_age_seconds", kind: "gauge", help }.one(&mut text, &[], &seconds(ago));
     }
     let info = Family { name: "info", kind: "gauge", help: "The version of the server." };
     info.one(&mut text, &[("version", &server.version)], "1");

@@ -185,8 +185,13 @@ impl Page {
                 format!("pid {}, version {}", server.pid, server.version),
             ),
         ];
+        let failed = format!("{} failed", server.failed_saves);
+        let saved = server.last_save.map_or_else(|| "–".to_owned(), |ago| format!("{} ago", Time(ago)));
+        // A server that keeps nothing has neither.
+        let keeps = server.last_save.is_some() || server.failed_saves > 0;
+        let saves = keeps.then_some(("saved", "Last save", saved, failed));
         self.add(format_args!("<dl class=\"tiles\">\n"));
-        for (id, name, value, note) in tiles {
+        for (id, name, value, note) in tiles.into_iter().chain(saves) {
             self.add(format_args!(
                 "<div><dt>{name}</dt><dd id=\"{id}\">{}</dd><dd class=\"note\">{}</dd></div>\n",
                 Escaped(value),

@@ -1,6 +1,7 @@
 //! The page and the metrics of a manager whose objects have hostile names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use manager_rt::Manager;
 use manager_rt::report::ObjectReport;
@@ -177,12 +178,29 @@ fn the_metrics_are_read_as_they_are_meant() {
     assert!(lines.iter().all(|line| seen.insert((&line.name, &line.labels))), "no line comes twice");
     let value = |name: &str| &*lines.iter().find(|line| line.name == name).unwrap().value;
     assert_eq!(value("mp_manager_objects"), (2 * HOSTILE.len()).to_string());
+    assert_eq!(value("mp_manager_failed_saves_total"), "0");
+    assert!(!types.contains_key("mp_manager_last_save_age_seconds"), "nothing was saved");
     let names = |of: &str| -> BTreeSet<_> {
         lines.iter().filter(|line| line.name == of).map(|line| line.labels["name"].clone()).collect()
     };
     let expected: BTreeSet<_> = HOSTILE.iter().map(|name| format!("{name}-lock")).collect();
     assert_eq!(names("mp_manager_lock_held_seconds"), expected);
     assert_eq!(names("mp_manager_object_items"), HOSTILE.iter().map(|name| (*name).to_owned()).collect());
+}
+
+#[test]
+fn saves_are_shown_if_there_were_any() {
+    let mut sample = Sample::of(Manager::in_process().unwrap().report().unwrap(), Vec::new());
+    assert!(!page::page(&sample).contains("Last save"));
+    sample.report.server.failed_saves = 3;
+    let page = page::page(&sample);
+    assert!(page.contains("<dd id=\"saved\">–</dd><dd class=\"note\">3 failed</dd>"), "{page}");
+    sample.report.server.last_save = Some(Duration::from_millis(2_500));
+    assert!(page::page(&sample).contains("<dd id=\"saved\">2.5 s ago</dd>"));
+    let text = metrics::metrics(&sample);
+    for line in ["mp_manager_failed_saves_total 3\n", "mp_manager_last_save_age_seconds 2.5\n"] {
+        assert!(text.contains(line), "{text}");
+    }
 }
 
 #[test]
