@@ -27,7 +27,7 @@ use std::io::{self, BufRead, BufReader, PipeWriter, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -52,8 +52,11 @@ use crate::output;
 /// The exit code of a process of the page, which goes on until it is ended.
 const FAILED: i32 = 1;
 
-/// The pause before a page that has ended is started again.
+/// The pause before a page that has ended is started again. It doubles with each page that soon ends, so that one that never comes to
+/// serve does not fill the log.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// The longest pause. A page that has run for longer than this begins with the shortest again.
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// The process that watches the one that serves the page.
 pub(crate) struct Page {
@@ -132,15 +135,23 @@ impl Http {
 
     /// Serves in a process of its own. If that ends, says so, and starts another one. Returns the exit code if that is not possible.
     fn watch(&self, connect: &Connect) -> i32 {
+        let mut pause = AGAIN_AFTER;
         loop {
+            let began = Instant::now();
             let (lifeline, starter) = (Lifeline::new(), own_pid());
             let page = fork(|| match lifeline.map(|lifeline| lifeline.hold(Some(starter))) {
                 Ok(Ok(true)) => self.run(connect),
                 _ => FAILED,
             });
             let ended = page.map(|page| page.wait(Deadline::NEVER));
-            output::note(&format!("the process for --http has ended, and is started again: {ended:?}"));
-            thread::sleep(AGAIN_AFTER);
+            if began.elapsed() > AGAIN_AFTER_MAX {
+                pause = AGAIN_AFTER;
+            }
+            output::note(&format!(
+                "the process for --http has ended, and is started again in {pause:?}: {ended:?}"
+            ));
+            thread::sleep(pause);
+            pause = next_pause(pause);
         }
     }
 
@@ -178,6 +189,11 @@ impl Http {
             }
         }
     }
+}
+
+/// Returns the pause after this one, if the page has soon ended again.
+fn next_pause(pause: Duration) -> Duration {
+    pause.saturating_mul(2).min(AGAIN_AFTER_MAX)
 }
 
 /// Answers the requests of one connection until it ends.

@@ -8,7 +8,7 @@ use manager_rt::report::ObjectReport;
 
 use super::limits::LINES_MAX;
 use super::source::Sample;
-use super::{metrics, page};
+use super::{AGAIN_AFTER, AGAIN_AFTER_MAX, metrics, next_pause, page};
 
 const HOSTILE: &[&str] = &[
     "<script>alert(1)</script>",
@@ -219,4 +219,15 @@ fn tables_and_metrics_have_lines_up_to_the_limit_and_not_one_more() {
         assert_eq!(lines.count(), LINES_MAX);
         drop(guards);
     }
+}
+
+#[test]
+fn a_page_that_always_ends_is_started_less_and_less_often() {
+    let mut pauses = vec![AGAIN_AFTER];
+    while pauses.len() < 100 {
+        pauses.push(next_pause(pauses[pauses.len() - 1]));
+    }
+    assert!(pauses.windows(2).all(|two| two[1] == AGAIN_AFTER_MAX || two[1] == 2 * two[0]));
+    let total: Duration = pauses.iter().sum();
+    assert!(total > 90 * AGAIN_AFTER_MAX, "{total:?}");
 }
