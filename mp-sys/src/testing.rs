@@ -39,8 +39,8 @@ pub use self::namespace::{enter_user_namespace, spawn_in_new_pid_namespace, spaw
 pub use self::runner::skip;
 pub use self::scheduling::never_interrupt_others;
 pub use self::seccomp::{
-    Argument, FALLOCATE, FCNTL, MADVISE, SENDTO, forbid_exec, forbid_futex_waitv, forbid_linking_descriptors,
-    forbid_robust_list, forbid_unshare, forbid_wiping, refuse,
+    Argument, FALLOCATE, FCNTL, FSYNC, MADVISE, SENDTO, forbid_exec, forbid_futex_waitv,
+    forbid_linking_descriptors, forbid_robust_list, forbid_unshare, forbid_wiping, refuse,
 };
 pub use crate::{bodies, tests};
 

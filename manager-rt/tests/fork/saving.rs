@@ -1,10 +1,13 @@
 //! When a server saves the objects that it keeps, and who hears of it.
 
 use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use manager_rt::Manager;
-use mp_sys::testing::{eventually, spawn, succeeded, tests};
+use manager_rt::{Manager, Server};
+use mp_sys::child::Ended;
+use mp_sys::testing::{Argument, FSYNC, ended, eventually, refuse, skip, spawn, succeeded, tests};
 use rustix::io::Errno;
 
 use crate::keeping::{keeping, not_saved};
@@ -13,6 +16,7 @@ tests! {
     a_started_server_saves_at_intervals,
     clients_that_ask_again_and_again_do_not_prevent_the_saves_at_intervals,
     whoever_ends_a_server_hears_whether_it_has_saved,
+    the_file_and_then_its_folder_are_written_through_to_the_disk,
     a_report_says_when_the_objects_were_saved_and_how_often_they_could_not_be,
 }
 
@@ -20,7 +24,8 @@ fn a_report_says_when_the_objects_were_saved_and_how_often_they_could_not_be() {
     let folder = tempfile::tempdir().unwrap();
     let (inner, file) = (folder.path().join("inner"), folder.path().join("inner/file"));
     let manager = Manager::builder().keep(&file).keep_every(Duration::from_millis(1)).start().unwrap();
-    let saves = || manager.report().map(|report| (report.server.failed_saves, report.server.last_save)).unwrap();
+    let saves =
+        || manager.report().map(|report| (report.server.failed_saves, report.server.last_save)).unwrap();
     assert_eq!(saves(), (0, None), "nothing has changed");
     let value = manager.named("value").value(&1_u8).unwrap();
     eventually("a save has failed", || saves().0 > 0);
@@ -87,4 +92,43 @@ fn clients_that_ask_again_and_again_do_not_prevent_the_saves_at_intervals() {
     is_over.set().unwrap();
     succeeded(&asking);
     manager.shutdown().unwrap();
+}
+
+/// A server ends whose fsync(2) of one descriptor fails. Returns whether it has saved, and whether the file is a new one.
+fn end_without_fsync_of(place: u32) -> (bool, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, socket) = (folder.path().join("file"), folder.path().join("socket"));
+    let save = || {
+        let server = Server::builder().keep(&file).bind(&socket).unwrap();
+        server.stopper().stop();
+        server
+    };
+    save().serve().unwrap();
+    let before = fs::metadata(&file).unwrap().ino();
+    // As long as it has this name, no new file gets its number.
+    fs::hard_link(&file, folder.path().join("before")).unwrap();
+    let child = spawn(|| {
+        let server = save();
+        let free = u32::try_from(fs::File::open("/").unwrap().as_raw_fd()).unwrap();
+        refuse(FSYNC, &[Argument::Is(0, free + place)], Errno::IO.raw_os_error()).unwrap();
+        if server.serve().is_ok() {
+            fs::write(folder.path().join("saved"), "").unwrap();
+        }
+    });
+    succeeded(&child);
+    (folder.path().join("saved").exists(), fs::metadata(&file).unwrap().ino() != before)
+}
+
+/// A save has the next few descriptors. One is that of the new file, and one is that of the folder.
+fn the_file_and_then_its_folder_are_written_through_to_the_disk() {
+    if ended(&spawn(|| refuse(FSYNC, &[Argument::Is(0, 0)], Errno::IO.raw_os_error()).unwrap()))
+        != Ended::Exited(0)
+    {
+        skip("the kernel has no filters of system calls");
+    }
+    let outcomes: Vec<_> = (0..8).map(end_without_fsync_of).collect();
+    let count = |outcome| outcomes.iter().filter(|other| **other == outcome).count();
+    assert_eq!(count((false, false)), 1, "the file, before it has its name: {outcomes:?}");
+    assert_eq!(count((false, true)), 1, "the folder, after that: {outcomes:?}");
+    assert_eq!(count((true, true)), 6, "{outcomes:?}");
 }

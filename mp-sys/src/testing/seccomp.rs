@@ -6,6 +6,8 @@ use rustix::io::Errno;
 pub const FCNTL: libc::c_long = libc::SYS_fcntl;
 /// The number of fallocate(2).
 pub const FALLOCATE: libc::c_long = libc::SYS_fallocate;
+/// The number of fsync(2).
+pub const FSYNC: libc::c_long = libc::SYS_fsync;
 /// The number of madvise(2).
 pub const MADVISE: libc::c_long = libc::SYS_madvise;
 /// The number of sendto(2), which implements send(3).

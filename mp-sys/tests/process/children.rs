@@ -8,8 +8,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use mp_sys::child::{
-    ChildError, EVENT_LOOPS_LOOKED_AT_BEYOND, Ended, ForkAnyway, ForkError, fork, fork_anyway, fork_to_write,
-    reap_abandoned,
+    ChildError, EVENT_LOOPS_LOOKED_AT_BEYOND, Ended, ForkAnyway, ForkError, die_with, fork, fork_anyway,
+    fork_to_write, own_pid, reap_abandoned,
 };
 use mp_sys::deadline::Deadline;
 use mp_sys::ready::ReadySet;
@@ -17,7 +17,10 @@ use mp_sys::testing::leaks::Snapshot;
 use mp_sys::testing::{PATIENCE, ended, eventually, hang, kill, spawn, succeeded, tests};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    Resource, Rlimit, WaitId, WaitIdOptions, getpid, getppid, getrlimit, set_child_subreaper, setrlimit,
+    waitid,
+};
 
 tests! {
     children_report_exit_codes_panics_and_signals,
@@ -35,6 +38,7 @@ tests! {
     a_child_does_not_wait_for_stdout_of_a_lost_thread,
     a_zombie_takes_no_signal,
     a_child_that_writes_has_no_sockets,
+    an_orphan_learns_that_it_does_not_end_with_its_parent,
 }
 
 fn children_report_exit_codes_panics_and_signals() {
@@ -292,4 +296,30 @@ fn a_child_that_writes_has_no_sockets() {
     other.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(other.read(&mut [0]).unwrap(), 0, "the end is seen");
     kill(&child);
+}
+
+/// The parent ends before the child asks the kernel to end with it, so the kernel would never do that.
+fn an_orphan_learns_that_it_does_not_end_with_its_parent() {
+    // The orphan becomes a child of this process.
+    set_child_subreaper(Some(getpid())).unwrap();
+    let (mut reading, writing) = std::io::pipe().unwrap();
+    let parent = spawn(|| {
+        let starter = own_pid();
+        let _orphan = fork(|| {
+            (&writing).write_all(b"s").unwrap();
+            let adopted = || getppid().is_none_or(|now| now.as_raw_nonzero().get().unsigned_abs() != starter);
+            eventually("the parent has ended", adopted);
+            let told = if die_with(starter) == Ok(false) { b"y" } else { b"n" };
+            (&writing).write_all(told).unwrap();
+            0
+        });
+        hang();
+    });
+    drop(writing);
+    let mut told = [0];
+    reading.read_exact(&mut told).unwrap();
+    kill(&parent);
+    reading.read_exact(&mut told).unwrap();
+    assert_eq!(told, *b"y");
+    waitid(WaitId::All, WaitIdOptions::EXITED).unwrap().unwrap();
 }

@@ -372,3 +372,6 @@ fn ends_with(server: Option<u32>) -> Result<(), OsError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,10 @@ impl EventLoop {
     }
 
     /// Returns the first round in which a client hung up whose end is still to be read, or [`u64::MAX`].
+    ///
+    /// One that only sends nothing more (SHUT_WR), and whose frames are left because it reads no answers, does not count: it lives, and may
+    /// never read. Its frames have not been run, so whoever looks now sees what was acknowledged. If it dies, it can no longer be
+    /// written to, and is read to its end.
     pub(super) fn oldest_end(&self) -> u64 {
         let hung_up = self.ready.iter().filter_map(|slot| self.peers.get(*slot)?.hung_up_in);
         hung_up.min().unwrap_or(u64::MAX)
