@@ -9,6 +9,8 @@
 //! | a failed transaction changed nothing | after each transaction |
 //! | nothing is left once all clients are gone and the containers are empty | at the end |
 
+mod contents;
+
 use bytes::Bytes;
 
 use crate::fuzzing::answers::check_answer;
@@ -17,9 +19,8 @@ use crate::fuzzing::objects::{specs, to_manager};
 use crate::fuzzing::unknown;
 use crate::limits::RESERVE_BYTES_MIN;
 use crate::proto::{
-    Answer, ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, Fault, Info, JoinableQueueOp, ListOp,
-    LockOp, ManagerOp, NamespaceOp, ObjectId, Op, Part, Payload, QueueOp, Raw, Reply, SemaphoreOp, ValueOp,
-    Wait,
+    Answer, BarrierOp, Call, ConditionOp, EventOp, Fault, Info, JoinableQueueOp, LockOp, ManagerOp, ObjectId,
+    Op, Payload, QueueOp, Raw, Reply, SemaphoreOp, Wait,
 };
 use crate::server::dispatch;
 use crate::state::{Caller, ClientId, Departure, Effects, Heard, Limits, State};
@@ -284,47 +285,6 @@ impl World {
         }
     }
 
-    /// Returns the contents of all objects, as far as they can be read without taking anything. Versions may change.
-    fn snapshot(&mut self) -> Vec<Answer<Payload>> {
-        let looks = [
-            Op::List(ListOp::Page { at: 0, max: u64::MAX }),
-            Op::Dict(DictOp::Page { after: None, max: u64::MAX, part: Part::Items }),
-            Op::Namespace(NamespaceOp::Names),
-            Op::Value(ValueOp::Get),
-            Op::Array(ArrayOp::Read { at: 0, max: u64::MAX }),
-            Op::Queue(QueueOp::Len),
-            Op::JoinableQueue(JoinableQueueOp::Len),
-            Op::JoinableQueue(JoinableQueueOp::Failed { at: 0, take: false }),
-            Op::Event(EventOp::IsSet),
-        ];
-        let mut seen = Vec::new();
-        for object in self.objects.clone() {
-            for look in &looks {
-                let mut answer = self.ask(object, look.clone());
-                if let Ok(Reply::Values { version, .. }) = &mut answer {
-                    *version = 0;
-                }
-                self.give_back(&answer);
-                if answer.is_ok() {
-                    seen.push(answer);
-                }
-            }
-        }
-        seen
-    }
-
-    /// Releases the references that came with an answer.
-    fn give_back(&mut self, answer: &Answer<Payload>) {
-        let mut references = Vec::new();
-        if let Ok(reply) = answer {
-            reply.each_value(&mut |value| references.extend(value.raw().objects().map(|object| (object, 1))));
-        }
-        if !references.is_empty() {
-            let detach = ManagerOp::Detach { references, lingers: false };
-            drop(self.ask(ObjectId::MANAGER, Op::Manager(detach)));
-        }
-    }
-
     /// Ends all clients, and empties the containers. Then nothing may be left.
     ///
     /// # Panics
@@ -352,27 +312,5 @@ impl World {
         while self.state.tidy(&mut self.effects) {}
         assert_eq!(self.state.info(), Info::default(), "something is left");
         assert_eq!(self.state.next_deadline(), None, "a timer is left");
-    }
-
-    /// Takes all values out of an object of any kind.
-    fn empty(&mut self, object: ObjectId) {
-        let nothing = Raw::plain(b"");
-        drop(self.ask(object, Op::List(ListOp::Clear)));
-        drop(self.ask(object, Op::Dict(DictOp::Clear)));
-        drop(self.ask(object, Op::Value(ValueOp::Set(nothing))));
-        if let Ok(Reply::Count(len)) = self.ask(object, Op::Array(ArrayOp::Len)) {
-            (0..len).for_each(|at| drop(self.ask(object, Op::Array(ArrayOp::Set(at, nothing)))));
-        }
-        if let Ok(Reply::Names(names)) = self.ask(object, Op::Namespace(NamespaceOp::Names)) {
-            names.into_iter().for_each(|name| {
-                drop(self.ask(object, Op::Namespace(NamespaceOp::Delete { name })));
-            });
-        }
-        while self.ask(object, Op::Queue(QueueOp::Get)).is_ok() {}
-        while let Ok(Reply::Leased { lease, .. }) = self.ask(object, Op::JoinableQueue(JoinableQueueOp::Get))
-        {
-            drop(self.ask(object, Op::JoinableQueue(JoinableQueueOp::Done { lease })));
-        }
-        drop(self.ask(object, Op::JoinableQueue(JoinableQueueOp::Failed { at: 0, take: true })));
     }
 }
