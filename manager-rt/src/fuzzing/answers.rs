@@ -12,7 +12,8 @@ pub(super) fn check_answer(call: u64, answer: &Answer<Payload>) {
     out.agree_on(NEWEST);
     out.answer(call, answer, 1);
     let written = out.flush::<()>(|slices| {
-        stream.extend(slices.iter().flat_map(|slice| slice.iter().copied()));
+        stream.reserve_exact(slices.iter().map(|slice| slice.len()).fold(0, usize::saturating_add));
+        slices.iter().for_each(|slice| stream.extend_from_slice(slice));
         Ok(Some(slices.iter().map(|slice| slice.len()).fold(0, usize::saturating_add)))
     });
     assert_eq!(written, Ok(true));

@@ -1,12 +1,14 @@
 //! Operations of three clients on objects of every kind, with passing time, deaths and transactions, decided by bytes.
 
+use std::sync::LazyLock;
+
 use crate::fuzzing::bytes::Source;
 use crate::fuzzing::objects::{specs, to_manager};
 use crate::fuzzing::unknown;
 use crate::fuzzing::world::{CLIENTS, World};
 use crate::proto::{
     ArrayOp, BarrierOp, Call, ConditionOp, DictOp, EventOp, JoinableQueueOp, ListOp, LockOp, ManagerOp,
-    NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Scan, SemaphoreOp, Step, ValueOp,
+    NamespaceOp, Number, ObjectId, Op, Part, Payload, QueueOp, Raw, Scan, SemaphoreOp, Spec, Step, ValueOp,
 };
 use crate::wire::control::Control;
 use crate::wire::frame::FrameKind;
@@ -17,6 +19,8 @@ const STEPS_MAX: u32 = 400;
 pub(super) const RECORD_BYTES: usize = 12;
 /// The length of a value of which two do not fit into the manager together.
 const LONG_BYTES: usize = 36_000;
+/// What a client may ask to be made.
+static SPECS: LazyLock<Vec<Spec<Payload>>> = LazyLock::new(specs);
 /// The names of objects and attributes.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -185,11 +189,10 @@ impl Run<'_> {
     /// Makes an operation of the manager, or something about a call of the client.
     fn manager(&mut self) -> Result<ManagerOp<Payload>, Control> {
         let print = self.source.small() / 250;
-        let all = specs();
-        let spec = all.get(self.source.below(all.len())).cloned();
+        let spec = SPECS.get(self.source.below(SPECS.len()));
         Ok(match (self.source.below(18), spec) {
-            (0 | 1, Some(spec)) => ManagerOp::Create { spec, print },
-            (2 | 3, Some(spec)) => ManagerOp::Open { name: self.name(), spec, print },
+            (0 | 1, Some(spec)) => ManagerOp::Create { spec: spec.clone(), print },
+            (2 | 3, Some(spec)) => ManagerOp::Open { name: self.name(), spec: spec.clone(), print },
             (4, _) => ManagerOp::Remove { name: self.name() },
             (5, _) => ManagerOp::Attach((0..self.source.below(3)).map(|_| self.object().1).collect()),
             (6, _) => {

@@ -11,6 +11,9 @@
 
 mod contents;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 
 use crate::fuzzing::answers::check_answer;
@@ -19,8 +22,8 @@ use crate::fuzzing::objects::{specs, to_manager};
 use crate::fuzzing::unknown;
 use crate::limits::RESERVE_BYTES_MIN;
 use crate::proto::{
-    Answer, BarrierOp, Call, ConditionOp, EventOp, Fault, Info, JoinableQueueOp, LockOp, ManagerOp, ObjectId,
-    Op, Payload, QueueOp, Raw, Reply, SemaphoreOp, Wait,
+    Answer, BarrierOp, Call, ConditionOp, EventOp, Fault, Info, JoinableQueueOp, Kind, LockOp, ManagerOp,
+    ObjectId, Op, Payload, QueueOp, Raw, Reply, SemaphoreOp, Wait,
 };
 use crate::server::dispatch;
 use crate::state::{Caller, ClientId, Departure, Effects, Heard, Limits, State};
@@ -32,6 +35,13 @@ use crate::wire::frame::FrameKind;
 const MEMORY_BYTES: usize = 48 << 10;
 /// The fingerprint of all objects here.
 const PRINT: u64 = 7;
+/// The room for the body of a frame at first.
+const BODY_BYTES: usize = 128;
+/// The calls that make one object of each kind.
+static CREATIONS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let calls = specs().into_iter().map(|spec| to_manager(ManagerOp::Create { spec, print: PRINT }));
+    calls.filter_map(|call| postcard::to_allocvec(&call).ok()).collect()
+});
 /// The number of clients apart from the observer.
 pub(super) const CLIENTS: usize = 3;
 
@@ -55,6 +65,8 @@ pub(super) struct World {
     ledger: Ledger,
     /// All objects that were made.
     pub(super) objects: Vec<ObjectId>,
+    /// The kinds of those that were asked for it. An object never changes its kind.
+    kinds: HashMap<ObjectId, Kind>,
 }
 
 impl World {
@@ -72,17 +84,26 @@ impl World {
             observer,
             ledger: Ledger::default(),
             objects: Vec::new(),
+            kinds: HashMap::new(),
         };
         for _ in 0..CLIENTS {
             let id = world.state.connect().ok()?;
             world.members.push(Member { id, answers: 0 });
         }
-        for spec in specs() {
-            world.call(0, 0, &to_manager(ManagerOp::Create { spec, print: PRINT }));
-        }
-        let all = world.objects.clone();
-        (1..CLIENTS).for_each(|who| world.call(who, 0, &to_manager(ManagerOp::Attach(all.clone()))));
+        CREATIONS.iter().for_each(|body| world.set_up(0, body));
+        let all = to_manager(ManagerOp::Attach(world.objects.clone()));
+        (1..CLIENTS).for_each(|who| world.call(who, 0, &all));
         Some(world)
+    }
+
+    /// Runs a call that makes an object for all inputs, without the checks. The next call is checked.
+    fn set_up(&mut self, who: usize, body: &[u8]) {
+        let Some(client) = self.members.get(who).map(|member| member.id) else { return };
+        self.ledger.begin(client, 0);
+        let caller = Caller { client, call: 0, now: self.now, frame: &Bytes::new(), is_settled: true };
+        dispatch::run(&mut self.state, caller, FrameKind::Call, body, &mut self.effects);
+        while self.state.tidy(&mut self.effects) {}
+        self.collect();
     }
 
     /// Runs a call of a client.
@@ -92,7 +113,8 @@ impl World {
 
     /// Sends a frame of a client.
     pub(super) fn send(&mut self, who: usize, kind: FrameKind, number: u64, body: &impl serde::Serialize) {
-        if let Ok(body) = postcard::to_allocvec(body) {
+        // Most bodies fit, so nothing is moved while they are encoded.
+        if let Ok(body) = postcard::to_extend(body, Vec::with_capacity(BODY_BYTES)) {
             let body = Bytes::from(body);
             self.hear(who, kind, number, &body, &body);
         }
@@ -172,9 +194,9 @@ impl World {
         if let (Ok(id), Some(place)) = (self.state.connect(), self.members.get_mut(who)) {
             *place = Member { id, answers: 0 };
         }
-        for object in self.objects.clone() {
-            self.call(who, 0, &to_manager(ManagerOp::Attach(vec![object])));
-        }
+        let all = self.objects.clone();
+        let alive = all.into_iter().filter(|object| self.is_alive(*object)).collect();
+        self.call(who, 0, &to_manager(ManagerOp::Attach(alive)));
     }
 
     fn disconnect(&mut self, client: ClientId, unread: u64) {
