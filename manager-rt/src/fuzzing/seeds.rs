@@ -174,8 +174,9 @@ pub(super) fn operations() -> Vec<Vec<u8>> {
     let all: Vec<u8> = (0..14).collect();
     let mut seeds = Vec::new();
     for objects in [&all[..], &[0, 1, 2], &[3, 4, 6], &[7], &[8], &[9, 10, 11, 12, 13], &[7, 8, 12]] {
-        for _ in 0..6 {
-            let steps = objects.iter().cycle().take(100).map(|object| {
+        // Short ones take less time, so more of them run, and long ones get farther.
+        for steps in [100, 48, 24, 16, 12, 8] {
+            let steps = objects.iter().cycle().take(steps).map(|object| {
                 // Of four steps, three are operations or transactions, and one is any kind of step.
                 let what = next();
                 let what = if next() < 192 { what % 210 } else { what };
