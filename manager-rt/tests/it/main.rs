@@ -9,6 +9,7 @@ mod keys;
 mod lost_locks;
 mod pipelines;
 mod private_names;
+mod recorder;
 mod relay;
 mod restricted;
 #[cfg(feature = "tcp")]

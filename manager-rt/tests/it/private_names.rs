@@ -1,74 +1,15 @@
 //! Private attributes of a proxy never reach the backend.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use manager_rt::proto::{Answer, Call, ObjectId, Payload, Raw, Reply, Step};
-use manager_rt::{Backend, CallError, Caps, InProcess, Manager, OnLost, Validity};
+use manager_rt::{InProcess, Manager};
 
-/// A backend that records its calls.
-#[derive(Debug)]
-struct Recorder {
-    backend: InProcess,
-    asked: Mutex<Vec<String>>,
-}
-
-impl Backend for Recorder {
-    fn caps(&self) -> Caps {
-        self.backend.caps()
-    }
-
-    fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
-        self.asked.lock().unwrap().push(format!("{:?}", call.op));
-        self.backend.call(call)
-    }
-
-    fn pipeline(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError> {
-        self.asked.lock().unwrap().push(format!("{steps:?}"));
-        self.backend.pipeline(thread, steps)
-    }
-
-    fn transaction(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
-        self.asked.lock().unwrap().push(format!("{steps:?}"));
-        self.backend.transaction(thread, steps)
-    }
-
-    fn transit(&self, object: ObjectId) {
-        self.backend.transit(object);
-    }
-
-    fn attach(&self, object: ObjectId) -> Result<(), CallError> {
-        self.backend.attach(object)
-    }
-
-    fn adopt(&self, object: ObjectId) {
-        self.backend.adopt(object);
-    }
-
-    fn detach(&self, object: ObjectId) {
-        self.backend.detach(object);
-    }
-
-    fn validity(&self, object: ObjectId, token: u64) -> Validity {
-        self.backend.validity(object, token)
-    }
-
-    fn watch(&self, object: ObjectId, token: u64, lost: OnLost) {
-        self.backend.watch(object, token, lost);
-    }
-
-    fn epoch(&self) -> u128 {
-        self.backend.epoch()
-    }
-
-    fn address(&self) -> Option<String> {
-        self.backend.address()
-    }
-}
+use crate::recorder::Recorder;
 
 #[test]
 fn names_that_begin_with_an_underscore_are_not_sent() {
     let backend = InProcess::new().unwrap();
-    let recorder = Arc::new(Recorder { backend, asked: Mutex::default() });
+    let recorder = Arc::new(Recorder::of(backend));
     let manager = Manager::with(Arc::<Recorder>::clone(&recorder));
     let space = manager.namespace().unwrap();
     let inner = manager.value(&1).unwrap();
