@@ -27,6 +27,9 @@ pub const OPERATION_UNITS_MAX: usize = 1 << 19;
 pub const ORDER_ITEMS_MAX: usize = 1 << 15;
 /// How many items a client reorders in one operation, which takes less than 1 ms. A longer list is sorted in several.
 pub const ORDER_ITEMS_AT_ONCE: usize = 1 << 12;
+/// How many elements of an array with more than [`VALUES_AT_ONCE_MAX`] of them a client sends in one operation, which takes less
+/// than 1 ms.
+pub const ELEMENTS_AT_ONCE: usize = 1 << 12;
 /// The most elements of an array.
 pub const ARRAY_ELEMENTS_MAX: usize = 1 << 20;
 /// The most attributes of a namespace, since one answer names them all.

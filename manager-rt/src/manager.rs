@@ -25,7 +25,7 @@ use crate::backend::{Backend, CallError};
 use crate::batch::{self, Batch, Tickets};
 use crate::count::count_of;
 use crate::error::{ObjectError, TransactionError};
-use crate::limits::{CAPACITY_MAX, MAX_DELIVERIES_DEFAULT, VALUES_AT_ONCE_MAX};
+use crate::limits::{CAPACITY_MAX, ELEMENTS_AT_ONCE, MAX_DELIVERIES_DEFAULT, VALUES_AT_ONCE_MAX};
 #[cfg(feature = "server")]
 use crate::process::ServerProcess;
 use crate::proto::{Call, Fault, Info, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
@@ -260,7 +260,7 @@ impl Manager {
         }
         // Filling a long array would keep other clients waiting, so its elements are collected in a list.
         let list: List<T::Owned> = self.make(None, Spec::List)?;
-        for some in raws.chunks(VALUES_AT_ONCE_MAX) {
+        for some in raws.chunks(ELEMENTS_AT_ONCE) {
             list.extend_with(some.to_vec())?;
         }
         match self.make(name, Spec::ArrayOf(list.handle().id())) {

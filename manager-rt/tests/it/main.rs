@@ -7,6 +7,7 @@ mod conformance;
 mod cut_link;
 mod keys;
 mod lost_locks;
+mod pieces;
 mod pipelines;
 mod private_names;
 mod recorder;

@@ -1,8 +1,9 @@
 //! A backend that records what it is asked.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use manager_rt::proto::{Answer, Call, ObjectId, Payload, Raw, Reply, Step};
+use manager_rt::proto::{Answer, Call, ListOp, ObjectId, Op, Payload, Raw, Reply, Step};
 use manager_rt::{Backend, CallError, Caps, InProcess, OnLost, Validity};
 
 /// A backend that records its calls.
@@ -11,11 +12,13 @@ pub(crate) struct Recorder {
     backend: InProcess,
     /// All operations, as text.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// The most values that one operation added to a list.
+    pub(crate) added_at_once: AtomicUsize,
 }
 
 impl Recorder {
     pub(crate) fn of(backend: InProcess) -> Self {
-        Self { backend, asked: Mutex::default() }
+        Self { backend, asked: Mutex::default(), added_at_once: AtomicUsize::new(0) }
     }
 }
 
@@ -25,7 +28,11 @@ impl Backend for Recorder {
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
-        self.asked.lock().unwrap().push(format!("{:?}", call.op));
+        if let Op::List(ListOp::Extend(values)) = &call.op {
+            self.added_at_once.fetch_max(values.len(), Ordering::Relaxed);
+        } else {
+            self.asked.lock().unwrap().push(format!("{:?}", call.op));
+        }
         self.backend.call(call)
     }
 
