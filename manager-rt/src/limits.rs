@@ -141,7 +141,8 @@ pub const HANDSHAKES_AT_ONCE: usize = 16;
 /// turns.
 pub const LATE_AT_ONCE: usize = 16;
 /// How long the server accepts connections, reads messages of the handshake, or disconnects late peers, before its
-/// clients have their next turns. It does each of these things at least once.
+/// clients have their next turns. It does each of these things at least once. And once accepting and reading have taken so
+/// much more than half of the time, they wait for as long, if there are clients.
 pub const ARRIVALS_TIME_MAX: Duration = Duration::from_micros(500);
 /// How many bytes the server reads from one connection before the next one has its turn.
 pub const TURN_BYTES: usize = 64 << 10;

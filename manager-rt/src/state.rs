@@ -159,6 +159,11 @@ impl State {
         Ok(self.core.clients.insert(&self.core.memory.account, share, now))
     }
 
+    /// Returns `true` if there is a client.
+    pub(crate) fn has_clients(&self) -> bool {
+        self.core.clients.len() > 0
+    }
+
     /// Returns what a client may take.
     pub(crate) fn share(&self, client: ClientId) -> Option<Share> {
         self.core.clients.get(client).map(|client| client.share().clone())

@@ -2,7 +2,10 @@
 //!
 //! Any process of the user may connect, and may do so all the time. So each round lets in only a few connections, gives
 //! only a few of those in the handshake a turn, and closes only a few of those that are late. None of that takes long,
-//! however slow the system is at it. The clients have their turns in between.
+//! however slow the system is at it. The clients have their turns in between. And while there are clients, letting
+//! others in takes at most half of the time.
+
+mod pace;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -13,6 +16,7 @@ use mp_sys::OsError;
 use mp_sys::deadline::now_nanos;
 use mp_sys::handshake::{Listening, Next};
 
+use self::pace::Pace;
 use super::turn::Turn;
 use super::{EventLoop, own_cpu};
 use crate::account::{Account, Room};
@@ -71,6 +75,8 @@ pub(super) struct Arrivals {
     accept_at: Option<u64>,
     /// Connections in the handshake that claim a bequest which has not been made yet.
     claims: Vec<(u128, usize)>,
+    /// How much of the time they have taken.
+    pace: Pace,
 }
 
 impl Arrivals {
@@ -84,6 +90,7 @@ impl Arrivals {
             may_accept: false,
             accept_at: None,
             claims: Vec::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -126,7 +133,10 @@ impl Arrivals {
     }
 
     pub(super) fn next_deadline(&self) -> Option<u64> {
-        [self.proving.front().map(|(at, _)| *at), self.accept_at].into_iter().flatten().min()
+        let rests_until = self.pace.rests_until();
+        let accept_at = self.accept_at.map(|at| at.max(rests_until));
+        let goes_on_at = self.has_work().then_some(rests_until);
+        [self.proving.front().map(|(at, _)| *at), accept_at, goes_on_at].into_iter().flatten().min()
     }
 
     /// Removes a connection that has ended or has become a client.
@@ -155,7 +165,14 @@ impl EventLoop {
                 self.close(slot, false);
             }
         }
-        let mut share = Share::of(HANDSHAKES_AT_ONCE, now_nanos());
+        if !self.arrivals.has_work() && self.arrivals.accept_at.is_none() {
+            return;
+        }
+        let began = now_nanos();
+        if self.let_rest(began) {
+            return;
+        }
+        let mut share = Share::of(HANDSHAKES_AT_ONCE, began);
         while share.take(now_nanos())
             && let Some(slot) = self.arrivals.ready.pop_front()
         {
@@ -165,6 +182,17 @@ impl EventLoop {
         if self.arrivals.may_accept || self.arrivals.accept_at.is_some_and(|at| at <= now) {
             self.accept(now);
         }
+        self.arrivals.pace.count(began, now_nanos());
+    }
+
+    /// Returns `true` if new connections wait at this moment, because they have taken too much of the clients' time.
+    fn let_rest(&self, now: u64) -> bool {
+        now < self.arrivals.pace.rests_until() && self.state.has_clients()
+    }
+
+    /// Returns `true` if something can be done for new connections now.
+    pub(super) fn may_let_in(&self) -> bool {
+        self.arrivals.has_work() && !self.let_rest(now_nanos())
     }
 
     fn accept(&mut self, now: u64) {

@@ -15,7 +15,7 @@ impl EventLoop {
     /// If it returns what was read from the newest connection while spinning, the bytes are in the buffer.
     pub(super) fn wait(&mut self, events: &mut Events) -> Result<Option<(usize, Read)>, OsError> {
         let has_work = self.has_untidy
-            || self.arrivals.has_work()
+            || self.may_let_in()
             || self.state.has_new_snapshots()
             || self.saving.has_work(&self.state);
         if has_work || !self.ready.is_empty() || !self.unsettled.is_empty() {
