@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use mp_sys::adaptive::current_cpu;
 use mp_sys::deadline::Deadline;
 
 use super::acknowledging::taken_bytes;
@@ -195,9 +196,15 @@ impl Connection {
         let undos: Vec<_> = portion.undos().iter().map(|(at, undo)| (place(*at), *undo)).collect();
         let thread = portion.thread();
         let report = self.report();
+        let is_full = portion.is_portion();
         let frames = portion.numbered(begin, report.read);
         let sent =
             self.put(frames.into(), |calls| calls.extend_run((first, count), thread, undos), run, deadline);
+        if is_full && self.peer_cpu() != Some(current_cpu()) {
+            // Recording the next portion takes a while, and a client that has its answer may be waiting for this CPU. If the
+            // server is here, it would only run in shorter pieces.
+            std::thread::yield_now();
+        }
         let (is_first, is_gone) = (begin == first, !self.is_usable());
         match sent {
             Sent::Nothing if is_first && is_gone => return Err(Failure::NotSent),

@@ -298,7 +298,7 @@ impl Connection {
         }
     }
 
-    fn peer_cpu(&self) -> Option<u32> {
+    pub(super) fn peer_cpu(&self) -> Option<u32> {
         self.peer_cpu.load(Ordering::Relaxed).checked_sub(1)
     }
 }
