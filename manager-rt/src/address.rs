@@ -9,6 +9,8 @@
 
 mod local;
 #[cfg(feature = "redis")]
+mod namespace;
+#[cfg(feature = "redis")]
 mod redis;
 mod secret;
 #[cfg(feature = "tcp")]
@@ -24,7 +26,7 @@ use mp_sys::line::Short;
 pub use self::local::PATH_BYTES_MAX;
 use self::local::SocketPath;
 #[cfg(feature = "redis")]
-pub use self::redis::NAMESPACE_BYTES_MAX;
+pub use self::namespace::NAMESPACE_BYTES_MAX;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::RedisUrl;
 use self::secret::shown;

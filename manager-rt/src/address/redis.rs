@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
 use crate::address::AddressError;
+use crate::address::namespace::{NAMESPACE, NAMESPACE_DEFAULT, is_namespace};
 use crate::address::secret::shown;
 use crate::limits::{LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
 
@@ -25,16 +26,10 @@ const ENCRYPTED: [&str; 2] = ["rediss", "valkeys"];
 /// The parameter that names the file with the certificates of the trusted authorities.
 #[cfg(feature = "redis-tls")]
 const AUTHORITIES: &str = "ca";
-/// The parameter that names the namespace.
-const NAMESPACE: &str = "ns";
 /// The parameter that names the database, for a server that is reached by a path.
 const DATABASE: &str = "db";
 /// The parameter that sets the lease.
 const LEASE: &str = "lease";
-/// The namespace of a URL that names none.
-const NAMESPACE_DEFAULT: &str = "mp";
-/// The longest name of a namespace, in bytes.
-pub const NAMESPACE_BYTES_MAX: usize = 64;
 
 /// The URL of a server, without the password.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -133,12 +128,6 @@ fn lease_of(text: &str) -> Option<Duration> {
     (LEASE_MIN..=LEASE_MAX).contains(&lease).then_some(lease)
 }
 
-/// A brace would end the tag by which all keys of a namespace stay together.
-fn is_namespace(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    (1..=NAMESPACE_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
-}
-
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -148,6 +137,7 @@ impl fmt::Display for RedisUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::NAMESPACE_BYTES_MAX;
 
     #[test]
     fn a_password_is_taken_out_and_put_back() {
