@@ -226,6 +226,11 @@ fn has_transactions(client: &Manager) -> bool {
     caps.transactions
 }
 
+/// Returns the error of closing a queue, for a backend that cannot do that.
+fn not_closed(caps: &Caps, kind: Kind) -> CallError {
+    CallError::Unsupported { kind, what: "closing", backend: caps.name }
+}
+
 /// Returns the error of putting several items at once, for a backend that cannot do that.
 fn not_at_once(caps: &Caps, kind: Kind) -> CallError {
     CallError::Unsupported { kind, what: "putting several items in one step", backend: caps.name }

@@ -59,6 +59,10 @@ pub struct Caps {
     pub requeue_front: bool,
     /// Whether a queue can take several items in one step.
     pub atomic_put_many: bool,
+    /// Whether queues can be closed.
+    pub closes: bool,
+    /// Whether unfinished tasks are counted, so that a process can wait for the end of all.
+    pub joins: bool,
     /// Whether a change that was confirmed can be lost, without an error, when another host takes over.
     pub may_lose_on_failover: bool,
     /// The longest value, in bytes; at most [`VALUE_BYTES_MAX`].
@@ -190,6 +194,8 @@ impl Caps {
             exact_counts: false,
             requeue_front: false,
             atomic_put_many: false,
+            closes: false,
+            joins: false,
             may_lose_on_failover: true,
             value_bytes_max: VALUE_BYTES_MAX,
         }
@@ -207,6 +213,8 @@ impl Caps {
             .exact_counts(true)
             .requeue_front(true)
             .atomic_put_many(true)
+            .closes(true)
+            .joins(true)
             .may_lose_on_failover(false)
     }
 
@@ -231,6 +239,10 @@ impl Caps {
         requeue_front: bool,
         /// Sets whether [several items are put in one step](Self#structfield.atomic_put_many).
         atomic_put_many: bool,
+        /// Sets whether [queues can be closed](Self#structfield.closes).
+        closes: bool,
+        /// Sets whether [unfinished tasks are counted](Self#structfield.joins).
+        joins: bool,
         /// Sets whether [a confirmed change can be lost](Self#structfield.may_lose_on_failover).
         may_lose_on_failover: bool,
         /// Sets the [longest value](Self#structfield.value_bytes_max), in bytes.

@@ -253,7 +253,8 @@ impl Backend for Redis {
         let death = Death::Within(self.terms.lease);
         let caps =
             Caps::new(NAME).kinds(Kinds::ALL).references(References::None).exact_counts(true).fair(true);
-        caps.death(death).unread_returns(true).requeue_front(true).atomic_put_many(true)
+        let caps = caps.death(death).unread_returns(true).requeue_front(true);
+        caps.atomic_put_many(true).closes(true).joins(true)
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
