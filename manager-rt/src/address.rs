@@ -6,10 +6,13 @@
 //! | `mp+tcp://HOST:PORT` | a server that listens at a port of a host (feature `tcp`) | `tcp` |
 //! | `redis://HOST:PORT/DATABASE`, `redis+unix:///PATH` | a Redis or Valkey server (feature `redis`) | `redis` |
 //! | `rediss://HOST:PORT/DATABASE` | the same, over encrypted connections (feature `redis-tls`) | `redis` |
+//! | `amqp://HOST:PORT/VHOST` | a RabbitMQ server (feature `rabbitmq`) | `rabbitmq` |
 
 mod local;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "rabbitmq"))]
 mod namespace;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 mod secret;
@@ -25,8 +28,10 @@ use mp_sys::line::Short;
 
 pub use self::local::PATH_BYTES_MAX;
 use self::local::SocketPath;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "rabbitmq"))]
 pub use self::namespace::NAMESPACE_BYTES_MAX;
+#[cfg(feature = "rabbitmq")]
+pub(crate) use self::rabbitmq::RabbitMqUrl;
 #[cfg(feature = "redis")]
 pub(crate) use self::redis::RedisUrl;
 use self::secret::shown;
@@ -39,7 +44,9 @@ pub(crate) use self::tcp::HostPort;
 #[non_exhaustive]
 pub enum AddressError {
     /// This build does not know the scheme.
-    #[error("an address must begin with `mp+unix:`, `mp+tcp:` or `redis:`, but this one does not: {0}")]
+    #[error(
+        "an address must begin with `mp+unix:`, `mp+tcp:`, `redis:` or `amqp:`, but this one does not: {0}"
+    )]
     Scheme(String),
     /// The path is relative, empty, or longer than a socket's path may be.
     #[error("the path of a socket must be absolute and have at most {PATH_BYTES_MAX} bytes: {}", .0.display())]
@@ -64,6 +71,13 @@ pub enum AddressError {
     /// The address asks for encrypted connections to Redis, and this build lacks the feature `redis-tls`.
     #[error("this build cannot encrypt connections to Redis, because it lacks the feature `redis-tls`: {0}")]
     NeedsRedisTls(String),
+    /// This is not the URL of a RabbitMQ server, or it has a parameter other than `ns` and `type`, or one with a value that is
+    /// not permitted.
+    #[error("this is not the URL of a RabbitMQ server, such as `amqp://user@host:5672/vhost?ns=app`: {0}")]
+    RabbitMq(String),
+    /// The address is that of a RabbitMQ server, and this build lacks the feature `rabbitmq`.
+    #[error("this build cannot reach RabbitMQ, because it lacks the feature `rabbitmq`: {0}")]
+    NeedsRabbitMq(String),
 }
 
 /// The address of a manager.
@@ -94,6 +108,9 @@ pub(crate) enum Endpoint {
     /// A Redis or Valkey server.
     #[cfg(feature = "redis")]
     Redis(RedisUrl),
+    /// A RabbitMQ server.
+    #[cfg(feature = "rabbitmq")]
+    RabbitMq(RabbitMqUrl),
 }
 
 impl Address {
@@ -120,6 +137,8 @@ impl Address {
             Endpoint::Tcp(_) => None,
             #[cfg(feature = "redis")]
             Endpoint::Redis(_) => None,
+            #[cfg(feature = "rabbitmq")]
+            Endpoint::RabbitMq(_) => None,
         }
     }
 
@@ -133,6 +152,11 @@ impl Address {
             Some((scheme, _)) if redis::SCHEMES.contains(&scheme) => {
                 let (url, password) = RedisUrl::parse(text)?;
                 Ok((Self { endpoint: Endpoint::Redis(url) }, password.map(Key::from)))
+            }
+            #[cfg(feature = "rabbitmq")]
+            Some((rabbitmq::SCHEME, _)) => {
+                let (url, password) = RabbitMqUrl::parse(text)?;
+                Ok((Self { endpoint: Endpoint::RabbitMq(url) }, password.map(Key::from)))
             }
             _ => Ok((Self::of_server(text)?, None)),
         }
@@ -155,6 +179,8 @@ impl Address {
             }
             #[cfg(not(feature = "redis-tls"))]
             Some(("rediss" | "valkeys", _)) => Err(AddressError::NeedsRedisTls(shown(text))),
+            #[cfg(not(feature = "rabbitmq"))]
+            Some(("amqp", _)) => Err(AddressError::NeedsRabbitMq(shown(text))),
             _ => Err(AddressError::Scheme(shown(text))),
         }
     }
@@ -182,6 +208,8 @@ impl fmt::Display for Address {
             Endpoint::Tcp(at) => at.fmt(f),
             #[cfg(feature = "redis")]
             Endpoint::Redis(url) => url.fmt(f),
+            #[cfg(feature = "rabbitmq")]
+            Endpoint::RabbitMq(url) => url.fmt(f),
         }
     }
 }

@@ -64,6 +64,8 @@ pub(crate) fn open_inherited(address: &Address, deadline: Deadline) -> Result<Op
         Endpoint::Tcp(_) => Ok(None),
         #[cfg(feature = "redis")]
         Endpoint::Redis(_) => Ok(None),
+        #[cfg(feature = "rabbitmq")]
+        Endpoint::RabbitMq(_) => Ok(None),
     }
 }
 
@@ -85,5 +87,7 @@ pub(crate) fn open(address: &Address, key: &[u8], deadline: Deadline) -> Result<
         // Its engine makes its own connections.
         #[cfg(feature = "redis")]
         Endpoint::Redis(_) => Err(OpenError::BadAddress),
+        #[cfg(feature = "rabbitmq")]
+        Endpoint::RabbitMq(_) => Err(OpenError::BadAddress),
     }
 }
