@@ -1,0 +1,145 @@
+//! [`Line`]: a thread's socket to the keeper, at the side of the program.
+
+use std::io::IoSlice;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use mp_sys::deadline::Deadline;
+use mp_sys::descriptors::beside_standard;
+use mp_sys::fork::Epoch;
+use mp_sys::ready::readable_later;
+use mp_sys::stream::{Interest, ReadFailure, Stream, WriteFailure};
+use rustix::net::{Shutdown, shutdown};
+
+use super::frame::{Answer, Ask, HEAD_BYTES_MAX, LENGTHS_BYTES, Numbered, lengths, lengths_of};
+use crate::OsError;
+
+/// One socket. After an error it is of no use any more.
+#[derive(Debug)]
+pub(super) struct Line {
+    stream: Stream,
+    number: u64,
+    made_in: Epoch,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The keeper has not received the whole question.
+    NotSent,
+    /// The keeper has received it.
+    NoAnswer,
+    /// The item is longer than a frame may be.
+    TooLong,
+}
+
+impl Line {
+    /// Makes a socket, and returns the other end, for the keeper.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`.
+    pub(super) fn new() -> Result<(Self, OwnedFd), OsError> {
+        let (own, other) = beside_standard(UnixStream::pair)?;
+        let (own, other) = (OwnedFd::from(own), OwnedFd::from(other));
+        Ok((Self { stream: Stream::inherited(own)?, number: 0, made_in: Epoch::current() }, other))
+    }
+
+    /// Returns `true` if the keeper still has the other end.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.stream.try_read(&mut [0]), Err(ReadFailure::Empty))
+    }
+
+    /// Asks something, and returns the answer with the items in it.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub(super) fn ask(
+        &mut self,
+        ask: &Ask,
+        items: &[u8],
+        deadline: Deadline,
+    ) -> Result<(Answer, Vec<u8>), Broken> {
+        self.tell(ask, items, deadline)?;
+        self.hear(deadline)
+    }
+
+    /// Sends something.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    pub(super) fn tell(&mut self, ask: &Ask, items: &[u8], deadline: Deadline) -> Result<(), Broken> {
+        self.number = self.number.wrapping_add(1);
+        let numbered = Numbered { number: self.number, body: ask };
+        let head = postcard::to_stdvec(&numbered).map_err(|_| Broken::TooLong)?;
+        if head.len() > HEAD_BYTES_MAX || items.len() > crate::limits::FRAME_BYTES_MAX {
+            return Err(Broken::TooLong);
+        }
+        let lengths = lengths(head.len(), items.len()).ok_or(Broken::TooLong)?;
+        let mut begin = Vec::with_capacity(LENGTHS_BYTES.saturating_add(head.len()));
+        begin.extend_from_slice(&lengths);
+        begin.extend_from_slice(&head);
+        self.write(&begin, items, deadline)
+    }
+
+    fn write(&self, mut begin: &[u8], mut items: &[u8], deadline: Deadline) -> Result<(), Broken> {
+        while !begin.is_empty() || !items.is_empty() {
+            match self.stream.try_write_vectored(&[IoSlice::new(begin), IoSlice::new(items)]) {
+                Ok(count) => {
+                    let of_begin = count.min(begin.len());
+                    begin = begin.get(of_begin..).unwrap_or_default();
+                    items = items.get(count.saturating_sub(of_begin)..).unwrap_or_default();
+                }
+                Err(WriteFailure::Full) if !deadline.has_passed() => {
+                    self.stream.ready(Interest::Write, deadline).map_err(|_| Broken::NotSent)?;
+                }
+                Err(_) => return Err(Broken::NotSent),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the answer to the last question, or for the next frame of it.
+    ///
+    /// # Errors
+    /// [`Broken::NoAnswer`].
+    pub(super) fn hear(&self, deadline: Deadline) -> Result<(Answer, Vec<u8>), Broken> {
+        let mut lengths = [0; LENGTHS_BYTES];
+        self.fill(&mut lengths, deadline)?;
+        let (head, items) = lengths_of(lengths).ok_or(Broken::NoAnswer)?;
+        let (mut head, mut items) = (vec![0; head], vec![0; items]);
+        self.fill(&mut head, deadline)?;
+        self.fill(&mut items, deadline)?;
+        match postcard::from_bytes::<Numbered<Answer>>(&head) {
+            Ok(answer) if answer.number == self.number => Ok((answer.body, items)),
+            _ => Err(Broken::NoAnswer),
+        }
+    }
+
+    fn fill(&self, mut place: &mut [u8], deadline: Deadline) -> Result<(), Broken> {
+        while !place.is_empty() {
+            match self.stream.try_read(place) {
+                Ok(0) => return Err(Broken::NoAnswer),
+                Ok(count) => place = place.get_mut(count..).unwrap_or_default(),
+                Err(ReadFailure::Empty) if !deadline.has_passed() => {
+                    let file = self.stream.file().map_err(|_| Broken::NoAnswer)?;
+                    readable_later(&[file], deadline).map_err(|_| Broken::NoAnswer)?;
+                }
+                Err(_) => return Err(Broken::NoAnswer),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    /// Tells the keeper even if a forked child has a copy of the socket.
+    fn drop(&mut self) {
+        // The end of a copy is not that of its parent's call.
+        if let Ok(file) = self.stream.file()
+            && self.made_in.is_current()
+        {
+            let told = shutdown(file, Shutdown::Both);
+            tracing::trace!(?told, "a call was given up, or the keeper is not needed any more");
+        }
+    }
+}
