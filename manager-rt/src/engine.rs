@@ -2,11 +2,15 @@
 
 #[cfg(feature = "server")]
 mod in_process;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 
 #[cfg(feature = "server")]
 pub use self::in_process::InProcess;
+#[cfg(feature = "rabbitmq")]
+pub(crate) use self::rabbitmq::{NotReached, RabbitMq};
 #[cfg(feature = "redis")]
 pub use self::redis::Redis;
 #[cfg(feature = "redis")]

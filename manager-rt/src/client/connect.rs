@@ -89,6 +89,9 @@ pub enum ConnectError {
         "the certificates of trusted authorities in the file that the address names (?ca=) cannot be used: {0}"
     )]
     AuthoritiesUnread(#[source] OsError),
+    /// The server has no such virtual host, or the user may not use it. (Feature `rabbitmq`.)
+    #[error("the server has no such virtual host, or the user may not use it")]
+    NoVirtualHost,
     /// This process has as many connections as a process may have.
     #[error("this process has too many connections")]
     TooMany,

@@ -315,6 +315,7 @@ impl From<ConnectError> for CallError {
             ConnectError::TooMany => Self::System(OsError::from(std::io::Error::from_raw_os_error(EMFILE))),
             // A server accepted this key before. Whoever answers now, if anybody does, is not that server.
             ConnectError::Rejected
+            | ConnectError::NoVirtualHost
             | ConnectError::UnknownAuthority
             | ConnectError::OtherHost
             | ConnectError::BadCertificate

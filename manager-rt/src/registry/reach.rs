@@ -6,11 +6,13 @@ use std::sync::Arc;
 use mp_sys::deadline::Deadline;
 use mp_sys::key::Key;
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "rabbitmq"))]
 use crate::address::Endpoint;
 use crate::address::{Address, AddressError};
 use crate::backend::Backend;
 use crate::client::{ConnectError, Remote};
+#[cfg(feature = "rabbitmq")]
+use crate::engine::{NotReached, RabbitMq};
 #[cfg(feature = "redis")]
 use crate::engine::{Redis, Unreachable};
 use crate::key;
@@ -90,6 +92,10 @@ pub(crate) fn connect(
     let backend: Arc<dyn Backend> = match address.endpoint() {
         #[cfg(feature = "redis")]
         Endpoint::Redis(url) => Arc::new(Redis::connect(address, url, key, deadline).map_err(not_connected)?),
+        #[cfg(feature = "rabbitmq")]
+        Endpoint::RabbitMq(url) => {
+            Arc::new(RabbitMq::connect(address, url, key, deadline).map_err(without_rabbitmq)?)
+        }
         _ => Remote::connect(address, key, deadline)?,
     };
     registry::register(&backend);
@@ -133,5 +139,18 @@ fn not_connected(error: Unreachable) -> ConnectError {
         #[cfg(feature = "redis-tls")]
         Unreachable::AuthoritiesUnread(error) => ConnectError::AuthoritiesUnread(error),
         Unreachable::System(error) => error.into(),
+    }
+}
+
+#[cfg(feature = "rabbitmq")]
+fn without_rabbitmq(error: NotReached) -> ConnectError {
+    match error {
+        NotReached::NotFound => ConnectError::NotFound,
+        NotReached::BadPassword | NotReached::Unauthorised => ConnectError::Unauthorised,
+        NotReached::NoVirtualHost => ConnectError::NoVirtualHost,
+        NotReached::TimedOut => ConnectError::TimedOut,
+        NotReached::Closed => ConnectError::Closed,
+        NotReached::Protocol => ConnectError::Protocol,
+        NotReached::System(error) => error.into(),
     }
 }

@@ -1,0 +1,62 @@
+//! Values as RabbitMQ keeps them.
+//!
+//! A value is its encoded bytes after a mark: 0, or 1 and the objects whose proxies are inside.
+
+use bytes::Bytes;
+
+use crate::backend::CallError;
+use crate::proto::{Payload, Raw};
+
+/// The mark of a value without proxies.
+const PLAIN: u8 = 0;
+/// The mark of a value with proxies. Their number and ids follow.
+const WITH_OBJECTS: u8 = 1;
+
+/// Returns a value as RabbitMQ keeps it.
+pub(super) fn stored(raw: Raw<'_>) -> Vec<u8> {
+    if raw.ids.is_empty() {
+        return [&[PLAIN], raw.bytes].concat();
+    }
+    let bytes = u32::try_from(raw.ids.len()).unwrap_or(u32::MAX);
+    [&[WITH_OBJECTS], &bytes.to_le_bytes()[..], raw.ids, raw.bytes].concat()
+}
+
+/// Returns the value that RabbitMQ keeps like this.
+///
+/// # Errors
+/// [`CallError::Protocol`] if no build stores it.
+pub(super) fn loaded(stored: Vec<u8>) -> Result<Payload, CallError> {
+    let stored = Bytes::from(stored);
+    let raw = match stored.split_first() {
+        Some((&PLAIN, bytes)) => Raw::plain(bytes),
+        Some((&WITH_OBJECTS, rest)) => {
+            let (len, rest) = rest.split_first_chunk().ok_or(CallError::Protocol)?;
+            let len = usize::try_from(u32::from_le_bytes(*len)).map_err(|_| CallError::Protocol)?;
+            let (ids, bytes) = rest.split_at_checked(len).ok_or(CallError::Protocol)?;
+            Raw { bytes, ids }
+        }
+        _ => return Err(CallError::Protocol),
+    };
+    Ok(Payload::of(raw, &stored))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_as_they_were_stored() {
+        let ids = [7_u64.to_le_bytes(), 9_u64.to_le_bytes()].concat();
+        let long = vec![3; 100_000];
+        for raw in [Raw::plain(b""), Raw::plain(b"x"), Raw::plain(&long), Raw { bytes: b"xy", ids: &ids }] {
+            assert_eq!(loaded(stored(raw)).unwrap().raw(), raw);
+        }
+    }
+
+    #[test]
+    fn what_no_build_stores_is_an_error() {
+        for bytes in [&b""[..], b"\x02x", b"\x01\x08\0\0", b"\x01\x08\0\0\0abc"] {
+            assert_eq!(loaded(bytes.to_vec()), Err(CallError::Protocol));
+        }
+    }
+}
