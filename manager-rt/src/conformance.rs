@@ -29,14 +29,14 @@ mod semaphore;
 mod travel;
 mod value;
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "rabbitmq"))]
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "rabbitmq"))]
 use mp_sys::deadline::Deadline;
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "rabbitmq"))]
 use crate::address::{Address, Endpoint};
 use crate::backend::{Caps, Kinds, References};
 use crate::proto::Kind;
@@ -163,6 +163,51 @@ pub fn redis_client(url: &str) -> Arc<crate::Redis> {
     let backend: Arc<dyn crate::Backend> = Arc::<crate::Redis>::clone(&client);
     crate::registry::register(&backend);
     client
+}
+
+/// A client of a RabbitMQ server that a test can end.
+#[cfg(feature = "rabbitmq")]
+#[derive(Debug)]
+pub struct RabbitMqClient(Arc<crate::engine::RabbitMq>);
+
+#[cfg(feature = "rabbitmq")]
+impl RabbitMqClient {
+    /// Connects to a server.
+    ///
+    /// # Panics
+    /// If the server cannot be reached.
+    #[must_use]
+    pub fn connect(url: &str) -> Self {
+        let (address, password) = Address::with_password(url).unwrap();
+        let Endpoint::RabbitMq(rabbitmq) = address.endpoint() else {
+            panic!("{url} is not the address of a RabbitMQ server")
+        };
+        let (key, deadline) = (password.unwrap_or_default(), Deadline::after(PATIENCE));
+        Self(Arc::new(crate::engine::RabbitMq::connect(&address, rabbitmq, &key, deadline).unwrap()))
+    }
+
+    /// Returns a manager over the client.
+    #[must_use]
+    pub fn manager(&self) -> Manager {
+        Manager::with(Arc::<crate::engine::RabbitMq>::clone(&self.0))
+    }
+
+    /// Returns `true` if the manager is over this client.
+    #[must_use]
+    pub fn is_of(&self, manager: &Manager) -> bool {
+        Arc::as_ptr(manager.backend()).cast::<()>() == Arc::as_ptr(&self.0).cast::<()>()
+    }
+
+    /// Ends the client, as the death of its process would.
+    pub fn disconnect(&self) {
+        self.0.disconnect();
+    }
+
+    /// Returns how many of its calls wait.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.0.waiting().unwrap_or_default()
+    }
 }
 
 /// Waits until a condition holds.
