@@ -1,6 +1,7 @@
 //! The queues of a manager in private RabbitMQ servers.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod deaths;
 mod reach;
 mod server;
 
