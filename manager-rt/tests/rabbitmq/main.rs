@@ -4,6 +4,7 @@
 mod deaths;
 mod reach;
 mod server;
+mod traps;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
