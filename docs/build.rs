@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// Files of the guide, and the modules that `src/lib.rs` makes of them.
-const PAGES: [(&str, &str); 22] = [
+const PAGES: [(&str, &str); 23] = [
     ("guide/getting-started.md", "getting_started"),
     ("guide/objects.md", "objects"),
     ("guide/synchronizing.md", "synchronizing"),
@@ -25,6 +25,7 @@ const PAGES: [(&str, &str); 22] = [
     ("guide/hosts.md", "hosts"),
     ("guide/mp-manager.md", "mp_manager"),
     ("guide/redis.md", "redis"),
+    ("guide/rabbitmq.md", "rabbitmq"),
     ("guide/crashes.md", "crashes"),
     ("guide/limits.md", "limits"),
     ("guide/coming-from-python.md", "coming_from_python"),

@@ -48,6 +48,7 @@ page!(managers, "../guide/managers.md");
 page!(hosts, "../guide/hosts.md");
 page!(mp_manager, "../guide/mp-manager.md");
 page!(redis, "../guide/redis.md");
+page!(rabbitmq, "../guide/rabbitmq.md");
 page!(crashes, "../guide/crashes.md");
 page!(limits, "../guide/limits.md");
 page!(coming_from_python, "../guide/coming-from-python.md");
