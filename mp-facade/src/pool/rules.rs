@@ -74,7 +74,7 @@ impl Rules {
     /// Returns how many workers may end one after the other without a result.
     pub(super) fn crashes(&self, workers: usize) -> u32 {
         let of_all = u32::try_from(workers).unwrap_or(u32::MAX).saturating_mul(CRASHES_PER_WORKER);
-        self.crashes.unwrap_or(of_all.max(POOL_CRASHES_DEFAULT))
+        self.crashes.unwrap_or_else(|| of_all.max(POOL_CRASHES_DEFAULT))
     }
 
     /// Returns how a job with this many items is divided into chunks. The first ones are a fourth of a worker's share, as
