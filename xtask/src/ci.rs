@@ -74,7 +74,7 @@ fn steps(libraries: &[&str], target: &Path) -> Vec<Step> {
         Step { name: "clippy-alone", work: Work::Cargo(alone.collect()) },
         cargo(
             "docs",
-            Cargo::new("doc --workspace --no-deps --document-private-items --locked")
+            Cargo::new("doc --workspace --all-features --no-deps --document-private-items --locked")
                 .variable("RUSTDOCFLAGS", "-D warnings"),
         ),
         Step { name: "downstream", work: Work::Here("cargo xtask downstream", downstream::passes) },
