@@ -26,6 +26,8 @@ use crate::OsError;
 pub(super) const ORDER_TIME_MAX: Duration = Duration::from_secs(60);
 /// The longest order, in bytes: the address and the password.
 pub(super) const ORDER_BYTES_MAX: usize = 32 << 10;
+/// How long a keeper may take to end, from when its sockets are closed.
+const ENDING_TIME_MAX: Duration = Duration::from_millis(500);
 /// How many sockets wait for the next call at most.
 const IDLE_MAX: usize = 64;
 const HEAD: Head = Head { word: u32::from_le_bytes(*b"amqp"), long: 1 };
@@ -110,6 +112,12 @@ impl Keeper {
     pub(super) fn has_ended(&self) -> bool {
         let ended: Result<_, ChildError> = self.child.wait(Deadline::after(Duration::ZERO));
         !matches!(ended, Ok(None))
+    }
+
+    /// Waits for a moment until the keeper has ended, if it is ending.
+    pub(super) fn ends_soon(&self) {
+        let ended: Result<_, ChildError> = self.child.wait(Deadline::after(ENDING_TIME_MAX));
+        tracing::trace!(?ended, "a call to a keeper broke");
     }
 
     /// Makes the keeper close its connections, and end.

@@ -16,8 +16,9 @@ use super::{RabbitMq, refused};
 use crate::backend::CallError;
 use crate::proto::{Fault, ObjectId, Wait};
 
-/// How often a call is made at most, if the keeper is killed each time.
-const ATTEMPTS_MAX: usize = 3;
+/// How often a call is tried at most, if the keeper is killed each time. One that is killed while it starts, or is ending, costs an attempt
+/// as well.
+const ATTEMPTS_MAX: usize = 6;
 /// How long a keeper may take for a call beyond the wait and the connecting.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -62,6 +63,11 @@ impl Process {
         let keeper = Arc::new(Keeper::start(&Order { serial: current.count, ..order.clone() })?);
         current.keeper = Some(Arc::clone(&keeper));
         Ok(keeper)
+    }
+
+    /// Gives up a keeper that takes no more calls, even if it does not end.
+    fn replace(&self, ending: &Arc<Keeper>) {
+        lock(&self.current).keeper.take_if(|keeper| Arc::ptr_eq(keeper, ending));
     }
 
     /// Ends the keeper.
@@ -142,10 +148,17 @@ impl RabbitMq {
         let end = end_of(wait);
         for _ in 0..ATTEMPTS_MAX {
             self.check_open()?;
-            let keeper = self.process().keeper(&self.order)?;
+            let keeper = match self.process().keeper(&self.order) {
+                // It was killed before it had its order.
+                Err(CallError::System(error)) if error == Errno::PIPE.into() => continue,
+                keeper => keeper?,
+            };
             let mut line = match keeper.line() {
-                // It is ending.
-                Err(error) if error == Errno::PIPE.into() => continue,
+                Err(error) if error == Errno::PIPE.into() => {
+                    keeper.ends_soon();
+                    self.process().replace(&keeper);
+                    continue;
+                }
                 line => line?,
             };
             let (ask, answer_by) = (ask(nanos_until(wait, end)), self.answer_by(end));
@@ -158,7 +171,8 @@ impl RabbitMq {
                 Err(Broken::NoAnswer) if !may_repeat(&ask) => return Err(CallError::OutcomeUnknown),
                 // The keeper makes no progress.
                 Err(Broken::NoAnswer) if answer_by.has_passed() => return Err(CallError::ServerGone),
-                Err(Broken::NotSent | Broken::NoAnswer) => {}
+                // If it was killed, its sockets close before the system says that it has ended.
+                Err(Broken::NotSent | Broken::NoAnswer) => keeper.ends_soon(),
             }
         }
         self.check_open()?;
