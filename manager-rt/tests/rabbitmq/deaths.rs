@@ -74,10 +74,12 @@ fn tasks(manager: &Manager) -> JoinableQueue<u32> {
     manager.named("tasks").joinable_queue().unwrap()
 }
 
-/// The main function of a process that takes a task, and says so.
+/// The main function of a process that takes a task. It says when it has opened the queue, and when it has the task.
 fn take_one(handed: Handed) -> i32 {
     let manager = Manager::connect(&heard(&handed)).unwrap();
-    let task = tasks(&manager).get_timeout(PATIENCE).unwrap();
+    let queue = tasks(&manager);
+    tell(handed.endpoint(), "open");
+    let task = queue.get_timeout(PATIENCE).unwrap();
     tell(handed.endpoint(), &task.to_string());
     heard(&handed);
     let done = task.done();
@@ -93,6 +95,7 @@ fn a_task_of_a_killed_process_is_delivered_again() {
     let queue = tasks(&manager);
     (1..=2).for_each(|task| queue.put(&task).unwrap());
     let dying = Other::start(take_one, &url);
+    assert_eq!(dying.says(), "open");
     assert_eq!(dying.says(), "1");
     kill(&dying.child);
     // It returns to the front, or the other task is there first.
@@ -112,6 +115,7 @@ fn a_task_is_lost_with_the_keeper_and_its_owner_learns_it() {
     let queue = tasks(&manager);
     queue.put(&1).unwrap();
     let owner = Other::start(take_one, &url);
+    assert_eq!(owner.says(), "open");
     assert_eq!(owner.says(), "1");
     let keeper = owner.keeper();
     signal(keeper, Signal::KILL);
@@ -130,8 +134,8 @@ fn a_call_that_waits_survives_its_keeper() {
     let manager = Manager::connect(&url).unwrap();
     let queue = tasks(&manager);
     let waiting = Other::start(take_one, &url);
+    assert_eq!(waiting.says(), "open");
     for _ in 0..2 {
-        eventually("it has a keeper", || !children_of(waiting.child.id()).is_empty());
         let keeper = waiting.keeper();
         signal(keeper, Signal::KILL);
         eventually("another keeper is there", || {
