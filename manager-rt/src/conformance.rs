@@ -271,9 +271,17 @@ fn has_transactions(client: &Manager) -> bool {
     caps.transactions
 }
 
-/// Returns the error of closing a queue, for a backend that cannot do that.
-fn not_closed(caps: &Caps, kind: Kind) -> CallError {
-    CallError::Unsupported { kind, what: "closing", backend: caps.name }
+/// Checks the close of a queue by a backend that does not promise it: it closed the queue, or refused and did nothing.
+#[track_caller]
+fn assert_closed_or_refused(
+    closed: Result<(), ObjectError>,
+    is_closed: Result<bool, ObjectError>,
+    caps: &Caps,
+    kind: Kind,
+) {
+    let refused = CallError::Unsupported { kind, what: "closing", backend: caps.name };
+    assert_eq!(is_closed, Ok(closed.is_ok()));
+    assert!(closed.is_ok() || closed == Err(refused.into()), "{closed:?}");
 }
 
 /// Returns the error of putting several items at once, for a backend that cannot do that.
