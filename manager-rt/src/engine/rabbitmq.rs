@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`owner`], [`queues`] | the calls of the program |
-//! | [`keeper`], [`line`], [`frame`] | the process with the connections, and what is sent to it |
+//! | [`keeper`], [`mod@line`], [`frame`] | the process with the connections, and what is sent to it |
 //! | [`serve`], [`talk`], [`broker`], [`link`], [`put`], [`take`] | that process |
 //! | [`definition`], [`stored`] | what a queue is, and values, in the form of RabbitMQ |
 

@@ -10,8 +10,8 @@ use crate::process::Method;
 pub const POOL_WORKERS_MAX: usize = 1024;
 /// How often an item is tried by default if the processes that work on it end.
 pub const POOL_TRIES_DEFAULT: u32 = 3;
-/// How many workers may end one after the other without a result, by default: so many, or [`CRASHES_PER_WORKER`] for each
-/// worker if that is more.
+/// How many workers may end one after the other without a result, by default: so many, or 2 for each worker if that is
+/// more.
 pub const POOL_CRASHES_DEFAULT: u32 = 16;
 /// All workers may end at once, as when somebody kills them by name, and all that replace them.
 const CRASHES_PER_WORKER: u32 = 2;
