@@ -6,6 +6,8 @@ mod in_process;
 mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "rabbitmq", feature = "redis"))]
+mod stored;
 
 #[cfg(feature = "server")]
 pub use self::in_process::InProcess;

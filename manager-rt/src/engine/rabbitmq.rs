@@ -5,7 +5,7 @@
 //! | [`owner`], [`queues`] | the calls of the program |
 //! | [`keeper`], [`mod@line`], [`frame`] | the process with the connections, and what is sent to it |
 //! | [`serve`], [`talk`], [`broker`], [`link`], [`put`], [`take`] | that process |
-//! | [`definition`], [`stored`] | what a queue is, and values, in the form of RabbitMQ |
+//! | [`definition`] | what a queue is, in the form of RabbitMQ |
 
 mod broker;
 mod definition;
@@ -17,7 +17,6 @@ mod owner;
 mod put;
 mod queues;
 mod serve;
-mod stored;
 mod take;
 mod talk;
 

@@ -2,9 +2,9 @@
 
 use super::definition::Definition;
 use super::frame::{Answer, Ask, Refusal};
-use super::stored::{loaded, stored};
 use super::{RabbitMq, refused};
 use crate::backend::{Backend, CallError};
+use crate::engine::stored::{loaded, parts_of};
 use crate::limits::CAPACITY_MAX;
 use crate::proto::{Fault, JoinableQueueOp, Kind, ObjectId, Payload, QueueOp, Raw, Reply, Wait};
 
@@ -85,7 +85,8 @@ impl RabbitMq {
     }
 
     fn put(&self, definition: &Definition, item: Raw<'_>, wait: Wait) -> Result<Reply<Payload>, CallError> {
-        let (queue, has_limit, item) = (self.names.queue(definition), definition.capacity > 0, stored(item));
+        let (queue, has_limit, item) =
+            (self.names.queue(definition), definition.capacity > 0, parts_of(item, &mut [0; 4]).concat());
         if item.len() > super::ITEM_BYTES_MAX {
             return Err(Fault::TooLarge { limit: crate::count::count_of(super::ITEM_BYTES_MAX) }.into());
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use redis::Value as Item;
 
-use super::stored::loaded;
 use crate::backend::CallError;
+use crate::engine::stored::loaded;
 use crate::proto::{Answer, Fault, Info, Kind, ObjectId, Payload, Reply};
 use crate::report::ObjectReport;
 

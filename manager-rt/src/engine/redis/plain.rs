@@ -7,9 +7,10 @@
 use redis::Value as Item;
 
 use super::command::Keys;
-use super::stored::{add_stored, loaded};
+use super::stored::add_stored;
 use super::words::{Words, packed};
 use crate::backend::CallError;
+use crate::engine::stored::loaded;
 use crate::proto::{DictOp, Kind, ListOp, ObjectId, Op, Payload, Raw, Reply, ValueOp};
 
 /// One plain command.

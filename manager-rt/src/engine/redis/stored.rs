@@ -1,51 +1,21 @@
-//! Values as Redis stores them.
-//!
-//! A value is its encoded bytes after a mark: 0, or 1 and the objects whose proxies are inside. Two values are equal if
-//! their stored bytes are.
-
-use bytes::Bytes;
+//! Values in the words of a command.
 
 use super::words::Words;
-use crate::backend::CallError;
-use crate::proto::{Payload, Raw};
-
-/// The mark of a value without proxies.
-const PLAIN: u8 = 0;
-/// The mark of a value with proxies. Their number and ids follow.
-const WITH_OBJECTS: u8 = 1;
+use crate::engine::stored::parts_of;
+use crate::proto::Raw;
 
 /// Adds a value as Redis stores it to a command, after something else in the same word.
 pub(super) fn add_stored(words: &mut Words, before: &[u8], raw: Raw<'_>) {
-    if raw.ids.is_empty() {
-        return words.add(&[before, &[PLAIN], raw.bytes]);
-    }
-    let len = u32::try_from(raw.ids.len()).unwrap_or(u32::MAX);
-    words.add(&[before, &[WITH_OBJECTS], &len.to_le_bytes(), raw.ids, raw.bytes]);
-}
-
-/// Returns the value that Redis stores like this.
-///
-/// # Errors
-/// [`CallError::Protocol`] if no build stores it.
-pub(super) fn loaded(stored: Vec<u8>) -> Result<Payload, CallError> {
-    let stored = Bytes::from(stored);
-    let raw = match stored.split_first() {
-        Some((&PLAIN, bytes)) => Raw::plain(bytes),
-        Some((&WITH_OBJECTS, rest)) => {
-            let (len, rest) = rest.split_first_chunk().ok_or(CallError::Protocol)?;
-            let len = usize::try_from(u32::from_le_bytes(*len)).map_err(|_| CallError::Protocol)?;
-            let (ids, bytes) = rest.split_at_checked(len).ok_or(CallError::Protocol)?;
-            Raw { bytes, ids }
-        }
-        _ => return Err(CallError::Protocol),
-    };
-    Ok(Payload::of(raw, &stored))
+    let mut len = [0; 4];
+    let [mark, len, ids, bytes] = parts_of(raw, &mut len);
+    words.add(&[before, mark, len, ids, bytes]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::words::packed;
     use super::*;
+    use crate::engine::stored::loaded;
 
     #[test]
     fn values_come_back_as_they_were_stored() {
@@ -55,18 +25,11 @@ mod tests {
             let (mut stored, mut expected) = (Words::new(), Words::new());
             add_stored(&mut stored, b"", raw);
             let len = u32::try_from(raw.ids.len()).unwrap().to_le_bytes();
-            let start = if raw.ids.is_empty() { vec![PLAIN] } else { [&[WITH_OBJECTS], &len[..]].concat() };
+            let start = if raw.ids.is_empty() { vec![0] } else { [&[1], &len[..]].concat() };
             let bytes = [&start, raw.ids, raw.bytes].concat();
             expected.add(&[&bytes]);
             assert_eq!(packed(&[&stored]), packed(&[&expected]));
             assert_eq!(loaded(bytes).unwrap().raw(), raw);
-        }
-    }
-
-    #[test]
-    fn what_no_build_stores_is_an_error() {
-        for bytes in [&b""[..], b"\x02x", b"\x01\x08\0\0", b"\x01\x08\0\0\0abc"] {
-            assert_eq!(loaded(bytes.to_vec()), Err(CallError::Protocol));
         }
     }
 }

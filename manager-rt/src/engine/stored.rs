@@ -1,6 +1,7 @@
-//! Values as RabbitMQ keeps them.
+//! Values as servers of other makers keep them.
 //!
-//! A value is its encoded bytes after a mark: 0, or 1 and the objects whose proxies are inside.
+//! A value is its encoded bytes after a mark: 0, or 1 and the objects whose proxies are inside. Two values are equal if
+//! their stored bytes are.
 
 use bytes::Bytes;
 
@@ -12,16 +13,16 @@ const PLAIN: u8 = 0;
 /// The mark of a value with proxies. Their number and ids follow.
 const WITH_OBJECTS: u8 = 1;
 
-/// Returns a value as RabbitMQ keeps it.
-pub(super) fn stored(raw: Raw<'_>) -> Vec<u8> {
+/// Returns the parts of a value as it is stored, one after the other. `len` has room for the length of one of them.
+pub(super) fn parts_of<'a>(raw: Raw<'a>, len: &'a mut [u8; 4]) -> [&'a [u8]; 4] {
     if raw.ids.is_empty() {
-        return [&[PLAIN], raw.bytes].concat();
+        return [&[PLAIN], &[], &[], raw.bytes];
     }
-    let bytes = u32::try_from(raw.ids.len()).unwrap_or(u32::MAX);
-    [&[WITH_OBJECTS], &bytes.to_le_bytes()[..], raw.ids, raw.bytes].concat()
+    *len = u32::try_from(raw.ids.len()).unwrap_or(u32::MAX).to_le_bytes();
+    [&[WITH_OBJECTS], len, raw.ids, raw.bytes]
 }
 
-/// Returns the value that RabbitMQ keeps like this.
+/// Returns the value that is stored like this.
 ///
 /// # Errors
 /// [`CallError::Protocol`] if no build stores it.
@@ -49,7 +50,7 @@ mod tests {
         let ids = [7_u64.to_le_bytes(), 9_u64.to_le_bytes()].concat();
         let long = vec![3; 100_000];
         for raw in [Raw::plain(b""), Raw::plain(b"x"), Raw::plain(&long), Raw { bytes: b"xy", ids: &ids }] {
-            assert_eq!(loaded(stored(raw)).unwrap().raw(), raw);
+            assert_eq!(loaded(parts_of(raw, &mut [0; 4]).concat()).unwrap().raw(), raw);
         }
     }
 
