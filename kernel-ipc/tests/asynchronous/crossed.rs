@@ -73,6 +73,18 @@ async fn cross(put: Put, take: Take, end: impl FnOnce()) {
     assert!(taken.into_iter().eq(0..TASKS * NUMBERS), "each number arrives once");
 }
 
+/// Returns what puts a number into a queue of any type.
+macro_rules! puts_into {
+    ($queue:expr) => {{
+        let queue = Arc::clone($queue);
+        let put: Put = Arc::new(move |number| {
+            let queue = Arc::clone(&queue);
+            Box::pin(async move { queue.put_async(&number).await.unwrap() })
+        });
+        put
+    }};
+}
+
 fn number_of(bytes: &[u8]) -> Vec<u32> {
     vec![u32::from_le_bytes(bytes.try_into().unwrap())]
 }
@@ -148,11 +160,7 @@ fn forwarded_messages_of_dropped_calls_arrive_once() {
 fn batches_of_dropped_calls_arrive_once() {
     in_each_runtime(|| async {
         let queue = Arc::new(Queue::<u32>::bounded(CAPACITY).unwrap());
-        let (putting, taking) = (Arc::clone(&queue), Arc::clone(&queue));
-        let put: Put = Arc::new(move |number| {
-            let queue = Arc::clone(&putting);
-            Box::pin(async move { queue.put_async(&number).await.unwrap() })
-        });
+        let taking = Arc::clone(&queue);
         let take: Take = Arc::new(move || {
             let queue = Arc::clone(&taking);
             Box::pin(async move {
@@ -160,39 +168,31 @@ fn batches_of_dropped_calls_arrive_once() {
                 Some(batch.map(Result::unwrap).collect())
             })
         });
-        cross(put, take, || queue.close().unwrap()).await;
+        cross(puts_into!(&queue), take, || queue.close().unwrap()).await;
     });
 }
 
 fn items_of_a_simple_queue_arrive_once() {
     in_each_runtime(|| async {
         let queue = Arc::new(SimpleQueue::<u32>::new().unwrap());
-        let (putting, taking) = (Arc::clone(&queue), Arc::clone(&queue));
-        let put: Put = Arc::new(move |number| {
-            let queue = Arc::clone(&putting);
-            Box::pin(async move { queue.put_async(&number).await.unwrap() })
-        });
+        let taking = Arc::clone(&queue);
         let take: Take = Arc::new(move || {
             let queue = Arc::clone(&taking);
             Box::pin(async move { unless_closed(queue.get_async().await).map(|number| vec![number]) })
         });
-        cross(put, take, || queue.close().unwrap()).await;
+        cross(puts_into!(&queue), take, || queue.close().unwrap()).await;
     });
 }
 
 fn tasks_of_dropped_producers_are_done_once() {
     in_each_runtime(|| async {
         let queue = Arc::new(JoinableQueue::<u32>::bounded(CAPACITY).unwrap());
-        let (putting, taking) = (Arc::clone(&queue), Arc::clone(&queue));
-        let put: Put = Arc::new(move |number| {
-            let queue = Arc::clone(&putting);
-            Box::pin(async move { queue.put_async(&number).await.unwrap() })
-        });
+        let taking = Arc::clone(&queue);
         let take: Take = Arc::new(move || {
             let queue = Arc::clone(&taking);
             Box::pin(async move { unless_closed(queue.get_async().await).map(|task| vec![task.done()]) })
         });
-        cross(put, take, || queue.close().unwrap()).await;
+        cross(puts_into!(&queue), take, || queue.close().unwrap()).await;
         assert_eq!(queue.unfinished(), Ok(0));
     });
 }
