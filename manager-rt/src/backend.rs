@@ -176,15 +176,23 @@ pub trait Backend: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Runs several operations of a thread as one: either all are done, or, if any is refused, none.
+    /// Runs several operations of a thread as one: either all are done, or, if any is refused, none. By default, the backend
+    /// has no [transactions](Caps::transactions).
     ///
     /// # Errors
     /// [`CallError`]: the first fault.
-    fn transaction(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError>;
+    fn transaction(
+        &self,
+        _thread: u64,
+        _steps: Vec<Step<Raw<'_>>>,
+    ) -> Result<Vec<Reply<Payload>>, CallError> {
+        Err(CallError::unsupported(&self.caps(), Kind::Manager, "transactions"))
+    }
 
     /// Keeps an object alive for [`TRANSIT_GRACE`](crate::limits::TRANSIT_GRACE), because a proxy of it leaves in a
-    /// message. Never waits long, and reports no error.
-    fn transit(&self, object: ObjectId);
+    /// message. Never waits long, and reports no error. By default, does nothing: objects of a backend without
+    /// [references](Caps::references) stay alive.
+    fn transit(&self, _object: ObjectId) {}
 
     /// Counts one more proxy of an object in this process. Calls the manager only if there was none before.
     ///
@@ -192,11 +200,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// [`CallError`].
     fn attach(&self, object: ObjectId) -> Result<(), CallError>;
 
-    /// Takes over a reference that the server already counted for this process when it answered.
-    fn adopt(&self, object: ObjectId);
+    /// Takes over a reference that the server already counted for this process when it answered. By default, does nothing.
+    fn adopt(&self, _object: ObjectId) {}
 
-    /// Counts one proxy less of an object in this process.
-    fn detach(&self, object: ObjectId);
+    /// Counts one proxy less of an object in this process. By default, does nothing.
+    fn detach(&self, _object: ObjectId) {}
 
     /// Returns whether a lock or permit that was granted to this process with a token is still held, as far as this
     /// process knows. Never calls the manager, but may ask the operating system about the connection. [`Grants`] keeps

@@ -290,23 +290,9 @@ impl Backend for RabbitMq {
         steps.into_iter().map(run).collect()
     }
 
-    fn transaction(
-        &self,
-        _thread: u64,
-        _steps: Vec<Step<Raw<'_>>>,
-    ) -> Result<Vec<Reply<Payload>>, CallError> {
-        Err(CallError::unsupported(&self.caps(), Kind::Manager, "transactions"))
-    }
-
-    fn transit(&self, _object: ObjectId) {}
-
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {
         self.definition(object).map(drop)
     }
-
-    fn adopt(&self, _object: ObjectId) {}
-
-    fn detach(&self, _object: ObjectId) {}
 
     /// There are no locks.
     fn validity(&self, _object: ObjectId, _token: u64) -> Validity {

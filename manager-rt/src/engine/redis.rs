@@ -64,7 +64,7 @@ use crate::OsError;
 use crate::address::{Address, RedisUrl};
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity, Warning};
 use crate::proto::{
-    Answer, Call, Fault, Kind, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp, Step,
+    Answer, Call, Fault, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp, Step,
 };
 
 /// A client of the objects in a Redis or Valkey server.
@@ -295,25 +295,11 @@ impl Backend for Redis {
         places.into_iter().map(answer).collect()
     }
 
-    fn transaction(
-        &self,
-        _thread: u64,
-        _steps: Vec<Step<Raw<'_>>>,
-    ) -> Result<Vec<Reply<Payload>>, CallError> {
-        Err(CallError::unsupported(&self.caps(), Kind::Manager, "transactions"))
-    }
-
-    fn transit(&self, _object: ObjectId) {}
-
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {
         let op = Op::Manager(ManagerOp::Attach(vec![object]));
         let call = Call { object: ObjectId::MANAGER, thread: 0, wait: crate::proto::Wait::No, op };
         self.call(call).map(drop)
     }
-
-    fn adopt(&self, _object: ObjectId) {}
-
-    fn detach(&self, _object: ObjectId) {}
 
     fn validity(&self, object: ObjectId, token: u64) -> Validity {
         self.sessions.check(&self.link);
