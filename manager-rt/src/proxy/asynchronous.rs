@@ -38,6 +38,9 @@ impl Handle {
 
     /// Begins an operation of an owner with this number.
     fn call_as(&self, thread: u64, op: Op<Raw<'_>>, wait: Wait) -> Pending {
+        if let Err(error) = self.check(&op) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
         self.backend().clone().call_async(Call { object: self.id(), thread, wait, op })
     }
 

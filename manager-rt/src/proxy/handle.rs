@@ -8,9 +8,11 @@ use mp_sys::identity::thread_number;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backend::{Backend, CallError};
+use crate::backend::{Backend, CallError, Caps};
 use crate::error::ObjectError;
-use crate::proto::{Call, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
+use crate::proto::{
+    Call, JoinableQueueOp, Kind, ManagerOp, ObjectId, Op, Payload, QueueOp, Raw, Reply, Spec, Wait,
+};
 use crate::proxy::codec::{self, Values};
 use crate::proxy::{Proxy, read};
 
@@ -94,11 +96,32 @@ impl Handle {
         Err(CallError::unsupported(&caps, kind, "putting several items in one step"))
     }
 
+    /// Checks that the backend promises what an operation of a queue needs.
+    ///
+    /// # Errors
+    /// [`CallError::Unsupported`].
+    pub(super) fn check(&self, op: &Op<Raw<'_>>) -> Result<(), CallError> {
+        let (is_promised, kind, what): (fn(&Caps) -> bool, _, _) = match op {
+            Op::Queue(QueueOp::Close) => (|caps| caps.closes, Kind::Queue, "closing"),
+            Op::JoinableQueue(JoinableQueueOp::Close) => (|caps| caps.closes, Kind::JoinableQueue, "closing"),
+            Op::JoinableQueue(JoinableQueueOp::Unfinished) => {
+                (|caps| caps.joins, Kind::JoinableQueue, "counting unfinished tasks")
+            }
+            Op::JoinableQueue(JoinableQueueOp::Join) => {
+                (|caps| caps.joins, Kind::JoinableQueue, "waiting for the end of all tasks")
+            }
+            _ => return Ok(()),
+        };
+        let caps = self.backend.caps();
+        if is_promised(&caps) { Ok(()) } else { Err(CallError::unsupported(&caps, kind, what)) }
+    }
+
     /// Runs an operation.
     ///
     /// # Errors
     /// [`CallError`].
     pub(super) fn call(&self, op: Op<Raw<'_>>, wait: Wait) -> Result<Reply<Payload>, CallError> {
+        self.check(&op)?;
         self.backend.call(Call { object: self.id, thread: thread_number(), wait, op })
     }
 

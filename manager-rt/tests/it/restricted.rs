@@ -51,6 +51,10 @@ impl Restricted {
         let puts_many =
             matches!(op, Op::Queue(QueueOp::PutMany(_)) | Op::JoinableQueue(JoinableQueueOp::PutMany(_)));
         assert!(caps.atomic_put_many || !puts_many, "the client refuses {op:?}");
+        let closes = matches!(op, Op::Queue(QueueOp::Close) | Op::JoinableQueue(JoinableQueueOp::Close));
+        assert!(caps.closes || !closes, "the client refuses {op:?}");
+        let joins = matches!(op, Op::JoinableQueue(JoinableQueueOp::Join | JoinableQueueOp::Unfinished));
+        assert!(caps.joins || !joins, "the client refuses {op:?}");
         if let Op::List(ListOp::Reorder { order, .. } | ListOp::Gather { order, .. }) = op {
             assert!(order.len() <= ORDER_ITEMS_AT_ONCE, "a long list is sorted in pieces");
         }
