@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 mod in_process;
+#[cfg(any(feature = "rabbitmq", feature = "redis"))]
+mod keeper;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 #[cfg(feature = "redis")]

@@ -1,7 +1,6 @@
 //! [`Keeper`]: the process that has the connections to RabbitMQ, as its owner sees it.
 //!
-//! The client of AMQP has threads of its own. Threads would make every later `fork` of the program refuse. So the program executes
-//! itself again (see `mp_sys::reexec`). The other process has two connections, and answers the heartbeats of RabbitMQ whatever
+//! The client of AMQP has threads of its own, so it runs in the keeper. This has two connections, and answers the heartbeats of RabbitMQ whatever
 //! the program does. It watches the pidfd of its owner, and a line that breaks when the owner executes another program. When the owner
 //! has ended, it closes the connections, and RabbitMQ delivers again what the owner had not acknowledged.
 
@@ -11,21 +10,15 @@ use std::time::Duration;
 
 use mp_sys::child::{ChildError, ChildProcess, Lifeline};
 use mp_sys::deadline::Deadline;
-use mp_sys::key::{Key, wipe};
-use mp_sys::reexec::{Command, StartError};
-use mp_sys::robust::Patience;
-use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
-use rustix::io::Errno;
+use mp_sys::key::Key;
+use mp_sys::socket::{Endpoint, Head};
 use serde::{Deserialize, Serialize};
 
 use super::line::Line;
 use super::serve::keep;
 use crate::OsError;
+use crate::engine::keeper::{hand_over, start};
 
-/// How long the keeper may take to receive its order, or a socket.
-pub(super) const ORDER_TIME_MAX: Duration = Duration::from_secs(60);
-/// The longest order, in bytes: the address and the password.
-pub(super) const ORDER_BYTES_MAX: usize = 32 << 10;
 /// How long a keeper may take to end, from when its sockets are closed.
 const ENDING_TIME_MAX: Duration = Duration::from_millis(500);
 /// How many sockets wait for the next call at most.
@@ -59,27 +52,8 @@ impl Keeper {
     /// Those of the system calls.
     pub(super) fn start(order: &Order) -> Result<Self, OsError> {
         let line = Lifeline::new()?;
-        let started = Command::new(keep).and_then(|command| command.label("keeper").mute().start());
-        let (child, endpoint) = started.map_err(|error| not_started(&error))?;
-        let keeper = Self { child, endpoint, idle: Mutex::default() };
-        // Memory that grows would leave copies of the password behind.
-        let mut body = vec![0; ORDER_BYTES_MAX];
-        let sent = match postcard::to_slice(order, &mut body) {
-            Ok(body) => keeper.hand_over(body, line.as_fd()),
-            Err(_) => Err(Errno::MSGSIZE.into()),
-        };
-        wipe(&mut body);
-        sent?;
-        Ok(keeper)
-    }
-
-    fn hand_over(&self, body: &[u8], file: impl AsFd) -> Result<(), OsError> {
-        let patience = Patience::Until(Deadline::after(ORDER_TIME_MAX));
-        let sent = self.endpoint.send(HEAD, &mut [0; OVERHEAD_BYTES], body, &[file.as_fd()], patience);
-        sent.map_err(|error| {
-            tracing::debug!(?error, "a keeper received nothing");
-            Errno::PIPE.into()
-        })
+        let (child, endpoint) = start(keep, HEAD, order, &[line.as_fd()])?;
+        Ok(Self { child, endpoint, idle: Mutex::default() })
     }
 
     /// Returns a socket for one call.
@@ -96,7 +70,7 @@ impl Keeper {
             }
         }
         let (line, other) = Line::new()?;
-        self.hand_over(&[], other)?;
+        hand_over(&self.endpoint, HEAD, &[], &[other.as_fd()])?;
         Ok(line)
     }
 
@@ -136,16 +110,4 @@ impl Drop for Keeper {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn not_started(error: &StartError) -> OsError {
-    tracing::warn!(%error, "there is no keeper");
-    match error {
-        StartError::NotExecutable(error) | StartError::System(error) => *error,
-        StartError::OutOfProcesses => Errno::AGAIN.into(),
-        StartError::OutOfMemory => Errno::NOMEM.into(),
-        StartError::OutOfDescriptors => Errno::MFILE.into(),
-        StartError::Privileged => Errno::PERM.into(),
-        _ => Errno::OPNOTSUPP.into(),
-    }
 }

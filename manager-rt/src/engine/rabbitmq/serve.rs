@@ -9,31 +9,25 @@ use std::time::Duration;
 
 use mp_sys::child::Lifeline;
 use mp_sys::deadline::Deadline;
-use mp_sys::key::wipe;
 use mp_sys::ready::readable_later;
 use mp_sys::reexec::Handed;
-use mp_sys::signals::ignore_shutdown;
 use mp_sys::socket::OVERHEAD_BYTES;
-use rustix::process::setpgid;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::broker::Broker;
-use super::keeper::{ORDER_BYTES_MAX, ORDER_TIME_MAX, Order};
+use super::keeper::Order;
 use super::talk::talk;
+use crate::engine::keeper::{ORDER_TIME_MAX, begin};
 
 /// How long the tasks may take to end once the owner has ended, and how long the connections may take to close.
 const END_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Returns the exit code.
 pub(super) fn keep(handed: Handed) -> i32 {
-    // Ctrl-C and service managers signal every process of a program. The keeper outlives its owner, if only for a moment.
-    ignore_shutdown();
-    // Ctrl-Z stops every process of the group. The owner keeps its tasks then, and stays in the group.
-    let grouped = setpgid(None, None);
-    tracing::trace!(?grouped, "the keeper has a process group of its own");
-    let Some((order, line)) = order_of(&handed) else { return 1 };
+    let Some((order, mut files)) = begin::<Order>(&handed) else { return 1 };
+    let Some(line) = files.pop().map(Lifeline::of_descriptor) else { return 1 };
     let (lines, accepted) = mpsc::unbounded_channel();
     let (end, is_over) = watch::channel(false);
     let serving =
@@ -64,17 +58,6 @@ fn next_line(handed: &Handed, line: &Lifeline) -> Option<OwnedFd> {
             return Some(file);
         }
     }
-}
-
-fn order_of(handed: &Handed) -> Option<(Order, Lifeline)> {
-    let mut packet = vec![0; ORDER_BYTES_MAX.saturating_add(OVERHEAD_BYTES)];
-    let received = handed.receive(&mut packet, Deadline::after(ORDER_TIME_MAX)).ok();
-    let order = received.and_then(|mut received| {
-        let body = packet.get(OVERHEAD_BYTES..OVERHEAD_BYTES.checked_add(received.body_len)?)?;
-        Some((postcard::from_bytes(body).ok()?, Lifeline::of_descriptor(received.descriptors.pop()?)))
-    });
-    wipe(&mut packet);
-    order
 }
 
 /// Runs the tasks until the owner has ended.

@@ -1,7 +1,6 @@
 //! The keeper: a process that renews a session, and ends it once its owner has ended.
 //!
-//! A thread would make every later `fork` of the program refuse, and would be stopped with the program's other threads. So the
-//! program executes itself again (see `mp_sys::reexec`). The keeper watches the pidfd of its owner. When the owner dies, the
+//! The keeper watches the pidfd of its owner. When the owner dies, the
 //! keeper frees at once what the owner held. If both die, as with their host, the lease ends. A line to the owner breaks when the owner
 //! executes another program, even if a forked child has copies of all its other descriptors.
 //!
@@ -15,16 +14,13 @@ use std::time::Duration;
 
 use mp_sys::child::{ChildError, ChildProcess, Lifeline};
 use mp_sys::deadline::{Deadline, boot_nanos};
-use mp_sys::key::{Key, wipe};
+use mp_sys::key::Key;
 use mp_sys::ready::readable_later;
-use mp_sys::reexec::{Command, Handed, StartError};
+use mp_sys::reexec::Handed;
 use mp_sys::region::{DATA_START, Region};
-use mp_sys::robust::Patience;
-use mp_sys::signals::ignore_shutdown;
-use mp_sys::socket::{Endpoint, Head, OVERHEAD_BYTES};
+use mp_sys::socket::{Endpoint, Head};
 use redis::Value as Item;
 use rustix::io::Errno;
-use rustix::process::setpgid;
 use serde::{Deserialize, Serialize};
 
 use super::command::Keys;
@@ -35,6 +31,7 @@ use super::tls::Trust;
 use crate::OsError;
 use crate::address::RedisUrl;
 use crate::backend::CallError;
+use crate::engine::keeper::{begin, start};
 
 /// A session is renewed when this part of its lease is over.
 const RENEWALS_PER_LEASE: u32 = 3;
@@ -47,10 +44,6 @@ const ANSWER_TIME_MIN: Duration = Duration::from_secs(1);
 const MARGIN_SHARE: u32 = 20;
 /// How long the keeper waits after a failure before it tries again.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long the keeper may take to receive its order.
-const ORDER_TIME_MAX: Duration = Duration::from_secs(60);
-/// The longest order, in bytes: the address and the password.
-const ORDER_BYTES_MAX: usize = 32 << 10;
 /// The length of the memory with the end of a session, in bytes: a page.
 const END_BYTES: u64 = 4096;
 const HEAD: Head = Head { word: u32::from_le_bytes(*b"keep"), long: 1 };
@@ -121,25 +114,8 @@ impl Keeper {
     /// Those of the system calls.
     pub(super) fn start(order: &Order, end: &End) -> Result<Self, OsError> {
         let line = Lifeline::new()?;
-        let started = Command::new(keep).and_then(|command| command.label("keeper").mute().start());
-        let (child, endpoint) = started.map_err(|error| not_started(&error))?;
-        let keeper = Self { child, endpoint };
-        // Memory that grows would leave copies of the password behind.
-        let mut body = vec![0; ORDER_BYTES_MAX];
-        let sent = match postcard::to_slice(order, &mut body) {
-            Ok(body) => {
-                let (mut overhead, files) = ([0; OVERHEAD_BYTES], [end.0.file().as_fd(), line.as_fd()]);
-                let patience = Patience::Until(Deadline::after(ORDER_TIME_MAX));
-                keeper.endpoint.send(HEAD, &mut overhead, body, &files, patience).map_err(|error| {
-                    tracing::warn!(?error, "the keeper of a session received no order");
-                    Errno::PIPE
-                })
-            }
-            Err(_) => Err(Errno::MSGSIZE),
-        };
-        wipe(&mut body);
-        sent?;
-        Ok(keeper)
+        let (child, endpoint) = start(keep, HEAD, order, &[end.0.file().as_fd(), line.as_fd()])?;
+        Ok(Self { child, endpoint })
     }
 
     /// Returns `true` if the keeper has ended, and reaps it.
@@ -156,25 +132,8 @@ impl Keeper {
     }
 }
 
-fn not_started(error: &StartError) -> OsError {
-    tracing::warn!(%error, "a session has no keeper");
-    match error {
-        StartError::NotExecutable(error) | StartError::System(error) => *error,
-        StartError::OutOfProcesses => Errno::AGAIN.into(),
-        StartError::OutOfMemory => Errno::NOMEM.into(),
-        StartError::OutOfDescriptors => Errno::MFILE.into(),
-        StartError::Privileged => Errno::PERM.into(),
-        _ => Errno::OPNOTSUPP.into(),
-    }
-}
-
 /// The main function of a keeper. Returns its exit code.
 fn keep(handed: Handed) -> i32 {
-    // Ctrl-C and service managers signal every process of a program. The keeper outlives its owner, if only for a moment.
-    ignore_shutdown();
-    // Ctrl-Z stops every process of the group. The owner keeps its locks then, and stays in the group.
-    let grouped = setpgid(None, None);
-    tracing::trace!(?grouped, "the keeper has a process group of its own");
     let Some((order, end, line)) = order_of(&handed) else { return 1 };
     let Ok(url) = RedisUrl::parse(&order.url).map(|(url, _)| url) else { return 1 };
     let Some(info) = url.with_password(order.key.as_bytes()) else { return 1 };
@@ -212,17 +171,10 @@ fn keep(handed: Handed) -> i32 {
 }
 
 fn order_of(handed: &Handed) -> Option<(Order, End, Lifeline)> {
-    let mut packet = vec![0; ORDER_BYTES_MAX.saturating_add(OVERHEAD_BYTES)];
-    let received = handed.receive(&mut packet, Deadline::after(ORDER_TIME_MAX)).ok();
-    let order = received.and_then(|mut received| {
-        let body = packet.get(OVERHEAD_BYTES..OVERHEAD_BYTES.checked_add(received.body_len)?)?;
-        let order = postcard::from_bytes(body).ok()?;
-        let line = Lifeline::of_descriptor(received.descriptors.pop()?);
-        let (region, _) = Region::attach(received.descriptors.pop()?).ok()?;
-        Some((order, End(region), line))
-    });
-    wipe(&mut packet);
-    order
+    let (order, mut files) = begin(handed)?;
+    let line = Lifeline::of_descriptor(files.pop()?);
+    let (region, _) = Region::attach(files.pop()?).ok()?;
+    Some((order, End(region), line))
 }
 
 /// A session, as its keeper sees it.
