@@ -17,7 +17,7 @@ use std::cell::RefCell;
 
 use super::Redis;
 use super::command::{Command, Keys};
-use super::line::{LINES, note, with_lines};
+use super::line::{LINES, note};
 use super::script::{Script, scripts};
 use super::session::next_call;
 use super::wait::Ask;
@@ -251,7 +251,7 @@ return {0}";
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
-    with_lines(Command::on(script, keys, object, Kind::Barrier), keys)
+    Command::on(script, keys, object, Kind::Barrier)
 }
 
 fn wait(keys: &Keys, object: ObjectId, call: &str, (acts, is_new): (bool, bool), ask: Ask) -> Command {

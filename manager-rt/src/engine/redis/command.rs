@@ -81,14 +81,18 @@ impl Command {
         what.iter().fold(Self::new(script), |command, what| command.key(keys, what))
     }
 
-    /// Calls a script of an object.
+    /// Calls a script of an object. It finds the keys of the object by that of its head.
     pub(super) fn of(script: &'static Script, keys: &Keys, object: ObjectId) -> Self {
-        Self::new(script).keys(keys, object, ENDS)
+        Self::new(script).keys(keys, object, [""])
     }
 
     /// Calls a script of an object. The first argument is the number of the kind.
     pub(super) fn on(script: &'static Script, keys: &Keys, object: ObjectId, kind: Kind) -> Self {
-        Self::new(script).and(keys, object, kind).number(number_of(kind))
+        let command = match data_of(kind) {
+            DATA => Self::of(script, keys, object),
+            _ => Self::new(script).and(keys, object, kind),
+        };
+        command.number(number_of(kind))
     }
 
     /// Calls a script whose only key is that of the data of an object.

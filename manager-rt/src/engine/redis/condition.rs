@@ -2,7 +2,7 @@
 //! lock.
 
 use super::command::{Command, Keys};
-use super::line::{LINES, note, with_lines};
+use super::line::{LINES, note};
 use super::lock::LOCKS;
 use super::script::{CHECKED, scripts};
 use crate::proto::{ConditionOp, Kind, ObjectId};
@@ -10,7 +10,7 @@ use crate::proto::{ConditionOp, Kind, ObjectId};
 /// What a call has to find that asks again. It may have its lock, or be in the line of it, although the condition is gone.
 const AGAIN: &str = r"
 local me, thread, lock, token = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local session, LOCK = session_of(me), KEYS[6]
+local session, LOCK = session_of(me), TAG .. 'o:' .. lock
 if not end_of(session) then return {-22} end
 local kind = call('HGET', LOCK, 'k')
 if not kind then
@@ -35,7 +35,7 @@ end
 
 scripts! {
     @ "";
-    /// Releases the lock, whose keys follow. The arguments after the kind are the call, the thread, the lock, its token, and the
+    /// Releases the lock. The arguments after the kind are the call, the thread, the lock, its token, and the
     /// condition, or nothing if its session has used it before.
     WAIT [LINES, LOCKS, AGAIN, CHECKED] = r"
 local found = call('HMGET', LOCK, 't', 'r')
@@ -67,19 +67,18 @@ pub(super) fn wait(
     (call, thread, token): (&str, u64, u64),
     is_new: bool,
 ) -> Command {
-    let command =
-        with_lines(Command::on(&WAIT, keys, object, Kind::Condition), keys).and(keys, lock, Kind::Lock);
+    let command = Command::on(&WAIT, keys, object, Kind::Condition);
     command.bytes(call).number(thread).number(lock.0).number(token).bytes(note(object, is_new))
 }
 
 /// Ends the wait for a notification, so that the call has only its lock to wait for.
 pub(super) fn stop(keys: &Keys, object: ObjectId, call: &str) -> Command {
-    with_lines(Command::on(&STOP, keys, object, Kind::Condition), keys).bytes(call)
+    Command::on(&STOP, keys, object, Kind::Condition).bytes(call)
 }
 
 /// Returns the script call of an operation that does not wait.
 pub(super) fn command(keys: &Keys, object: ObjectId, op: &ConditionOp) -> Option<Command> {
-    let on = |script| with_lines(Command::on(script, keys, object, Kind::Condition), keys);
+    let on = |script| Command::on(script, keys, object, Kind::Condition);
     match op {
         ConditionOp::Notify(count) => Some(on(&NOTIFY).number(count)),
         ConditionOp::Waiting => Some(on(&WAITING)),

@@ -1,7 +1,7 @@
 //! `Event`: `s` in the head says that it is set, and `g` how often it was.
 
 use super::command::{Command, Keys};
-use super::line::{LINES, note, with_lines};
+use super::line::{LINES, note};
 use super::script::scripts;
 use super::wait::Ask;
 use crate::proto::{EventOp, Kind, ObjectId};
@@ -37,7 +37,7 @@ end";
 }
 
 pub(super) fn wait(keys: &Keys, object: ObjectId, call: &str, is_new: bool, ask: Ask) -> Command {
-    let command = with_lines(Command::on(&WAIT, keys, object, Kind::Event), keys);
+    let command = Command::on(&WAIT, keys, object, Kind::Event);
     let mark = ask.mark.map(|mark| mark.to_string()).unwrap_or_default();
     command.bytes(call).number(u8::from(ask.joins)).bytes(note(object, is_new)).bytes(mark)
 }
@@ -50,5 +50,5 @@ pub(super) fn command(keys: &Keys, object: ObjectId, op: &EventOp) -> Option<Com
         EventOp::IsSet => &IS_SET,
         EventOp::Wait => return None,
     };
-    Some(with_lines(Command::on(script, keys, object, Kind::Event), keys))
+    Some(Command::on(script, keys, object, Kind::Event))
 }

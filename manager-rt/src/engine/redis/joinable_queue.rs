@@ -12,7 +12,7 @@
 //! The number of a lease is that of the call.
 
 use super::command::{Command, Keys};
-use super::line::{LINES, note, with_lines};
+use super::line::{LINES, note};
 use super::ordinary::DONE_ONE;
 use super::page::PAGE;
 use super::queue::{self, CHECKED_QUEUE, Named, QUEUES};
@@ -24,7 +24,7 @@ use crate::proto::{Fault, JoinableQueueOp, Kind, ObjectId, Raw};
 scripts! {
     @ "";
     /// The argument after the kind is the call that was given the task.
-    DONE [DONE_ONE, CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
+    DONE (DONE_ONE) [CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
 freeing()
 if not end_of(session_of(ARGV[2])) or call('HDEL', ORDER, ARGV[2]) == 0 then
   serve_queue(HEAD)
@@ -85,7 +85,7 @@ return out";
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
-    with_lines(Command::on(script, keys, object, Kind::JoinableQueue), keys)
+    Command::on(script, keys, object, Kind::JoinableQueue)
 }
 
 /// Returns the script call of an operation that does not wait.

@@ -23,10 +23,10 @@ use super::script::{Script, compile};
 use super::semaphore::PERMITS;
 use crate::proto::ObjectId;
 
-/// What all scripts of calls that wait have in common. `KEYS` 4 and 5 are `sessions` and `waits`.
+/// What all scripts of calls that wait have in common.
 pub(super) const LINES: &str = r"
-local SESSIONS, WAITS = KEYS[4], KEYS[5]
-local TAG = SESSIONS:sub(1, -9)
+local TAG = HEAD:match('^[^}]*}:')
+local SESSIONS, WAITS = TAG .. 'sessions', TAG .. 'waits'
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 -- A number as text with all of its digits.
@@ -190,13 +190,8 @@ return {0}";
     compile(&[&[LINES], SERVES, &[leave]].concat())
 });
 
-/// Adds the keys that [`LINES`] names.
-pub(super) fn with_lines(command: Command, keys: &Keys) -> Command {
-    command.key(keys, "sessions").key(keys, "waits")
-}
-
 fn of_session(script: &'static Script, keys: &Keys, session: &str) -> Command {
-    with_lines(Command::with(script, keys, &["none", "none", "none"]), keys).bytes(session)
+    Command::with(script, keys, &["none"]).bytes(session)
 }
 
 /// Begins a session with this lease, in microseconds.
@@ -214,7 +209,7 @@ pub(super) fn end(keys: &Keys, session: &str, only_if_lost: bool) -> Command {
 }
 
 pub(super) fn leave(keys: &Keys, object: ObjectId, call: &str) -> Command {
-    with_lines(Command::of(&LEAVE, keys, object), keys).bytes(call)
+    Command::of(&LEAVE, keys, object).bytes(call)
 }
 
 /// Returns the argument by which a session notes that it uses an object, if it has not done so.

@@ -8,7 +8,7 @@
 //! even if Redis has lost the last ones.
 
 use super::command::{Command, Keys};
-use super::line::{LINES, with_lines};
+use super::line::LINES;
 use super::ordinary::{ACQUIRE_FREE, RELEASE_OWN};
 use super::script::{Script, scripts};
 use crate::proto::ObjectId;
@@ -97,7 +97,7 @@ end
 scripts! {
     @ "";
     /// The arguments are the call, the thread, the lease in microseconds, whether the call waits, and the object.
-    ACQUIRE [ACQUIRE_FREE, CHECKED_LOCK, LINES, LOCKS] = r"
+    ACQUIRE (ACQUIRE_FREE) [CHECKED_LOCK, LINES, LOCKS] = r"
 local me, thread, lease, waits, object = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local session = session_of(me)
 if not end_of(session) then return {-22} end
@@ -128,7 +128,7 @@ if waits == '0' then return {-20} end
 if holder == me then return {17, '1000000'} end
 return park(HEAD, me, thread .. ':' .. lease, till)";
     /// The arguments are the session and the token.
-    RELEASE [RELEASE_OWN, CHECKED_LOCK, LINES, LOCKS] = r"
+    RELEASE (RELEASE_OWN) [CHECKED_LOCK, LINES, LOCKS] = r"
 local holder, _, _, token = holder_of(HEAD)
 if not holder or session_of(holder) ~= ARGV[1] or token ~= ARGV[2] then
   freeing()
@@ -155,7 +155,7 @@ pub(super) struct Acquire<'a> {
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
-    with_lines(Command::of(script, keys, object), keys)
+    Command::of(script, keys, object)
 }
 
 pub(super) fn acquire(keys: &Keys, object: ObjectId, call: Acquire<'_>, waits: bool) -> Command {

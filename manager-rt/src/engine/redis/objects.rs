@@ -79,18 +79,18 @@ static OPEN_ARRAY_OF: Script = Script::new(|| {
         r"
 local found = known()
 if found then return found end
-local list = call('HGET', KEYS[6], 'k')
+local list = call('HGET', KEYS[4], 'k')
 if not list then return {-1} end
 if list ~= ARGV[6] then return {-2, tonumber(list)} end
-local len = call('LLEN', KEYS[7])
+local len = call('LLEN', KEYS[5])
 if len > tonumber(ARGV[7]) then return {-10, tonumber(ARGV[7])} end
 make()
 local data = prefix .. id .. ':d'
 for at = 0, len - 1, 500 do
-  for i, item in ipairs(call('LRANGE', KEYS[7], at, at + 499)) do call('HSET', data, at + i - 1, item) end
+  for i, item in ipairs(call('LRANGE', KEYS[5], at, at + 499)) do call('HSET', data, at + i - 1, item) end
 end
-call('UNLINK', KEYS[7])
-call('HINCRBY', KEYS[6], 'v', 1 + len)
+call('UNLINK', KEYS[5])
+call('HINCRBY', KEYS[4], 'v', 1 + len)
 return {11, id, 1}",
     ])
 });
@@ -155,7 +155,7 @@ return call('GET', KEYS[1])"])
 });
 
 fn on(script: &'static Script, keys: &Keys) -> Command {
-    Command::with(script, keys, &["names", "sorted", "objects", "sessions", "waits"])
+    Command::with(script, keys, &["names", "sorted", "objects"])
 }
 
 /// Returns the script call of an operation, or `None` if nothing has to be done.

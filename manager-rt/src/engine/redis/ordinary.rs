@@ -13,7 +13,7 @@ local KIND, last = found[1], found[3]
 if (KIND == '6' or KIND == '7') and ARGV[3] == '0'
     and not (found[2] or found[4] or found[5] or found[6] or found[7])
     and call('EXISTS', HEAD .. ':q') == 0
-    and call('SISMEMBER', KEYS[4]:sub(1, -9) .. 's:' .. ARGV[1]:sub(1, 16), ARGV[5]) == 1 then
+    and call('SISMEMBER', HEAD:match('^[^}]*}:') .. 's:' .. ARGV[1]:sub(1, 16), ARGV[5]) == 1 then
   local clock = call('TIME')
   local token = clock[1] .. ('00000' .. clock[2]):sub(-6)
   if last and tonumber(last) >= tonumber(token) then token = string.format('%.0f', last + 1) end
@@ -36,8 +36,8 @@ pub(super) const PUT_ONE: &str = r"
 local found = call('HMGET', HEAD, 'k', 'c', 'x')
 local most = tonumber(found[2])
 if found[1] == ARGV[1] and not found[3] and #ARGV == 2 and call('EXISTS', HEAD .. ':q') == 0
-    and (most == 0 or call('EXISTS', HEAD .. ':p') == 0 and call('LLEN', DATA) < most) then
-  call('RPUSH', DATA, ARGV[2])
+    and (most == 0 or call('EXISTS', HEAD .. ':p') == 0 and call('LLEN', HEAD .. ':d') < most) then
+  call('RPUSH', HEAD .. ':d', ARGV[2])
   return 0
 end
 ";
@@ -48,17 +48,17 @@ local me, max = ARGV[2], ARGV[3]
 if ARGV[6] == '1' and (max == '' or max == 'task') then
   local found = call('HMGET', HEAD, 'k', 'c')
   if found[1] == ARGV[1] and (found[2] == '0' or call('EXISTS', HEAD .. ':p') == 0)
-      and call('SISMEMBER', KEYS[4]:sub(1, -9) .. 's:' .. me:sub(1, 16), ARGV[5]) == 1 then
+      and call('SISMEMBER', HEAD:match('^[^}]*}:') .. 's:' .. me:sub(1, 16), ARGV[5]) == 1 then
     -- This is a removal, so a full memory does not refuse what follows.
-    local item = call('LPOP', DATA)
+    local item = call('LPOP', HEAD .. ':d')
     if item and max == '' then
-      call('HSET', ORDER, me, item)
+      call('HSET', HEAD .. ':z', me, item)
       return {4, item}
     end
     if item then
       local colon = item:find(':', 1, true)
       local deliveries, task = item:sub(1, colon - 1) + 1, item:sub(colon + 1)
-      call('HSET', ORDER, me, string.format('%d:', deliveries) .. task)
+      call('HSET', HEAD .. ':z', me, string.format('%d:', deliveries) .. task)
       return {18, me:sub(18), deliveries, task}
     end
   end
@@ -69,7 +69,7 @@ end
 pub(super) const DONE_ONE: &str = r"
 local found = call('HMGET', HEAD, 'k', 'x')
 if found[1] == ARGV[1] and not found[2] and call('EXISTS', HEAD .. ':j') == 0
-    and call('HDEL', ORDER, ARGV[2]) == 1 then
+    and call('HDEL', HEAD .. ':z', ARGV[2]) == 1 then
   return 0
 end
 ";

@@ -13,7 +13,7 @@
 //! return to the front.
 
 use super::command::{Command, Keys, check};
-use super::line::{LINES, note, with_lines};
+use super::line::{LINES, note};
 use super::ordinary::{GET_ONE, PUT_ONE};
 use super::page::PAGE;
 use super::script::{Script, scripts};
@@ -191,7 +191,7 @@ end
 scripts! {
     @ "";
     /// Puts the items that follow, if there is room.
-    PUT [PUT_ONE, CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
+    PUT (PUT_ONE) [CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
 local count = #ARGV - 1
 local fault = refused(count)
 if fault then return fault end
@@ -234,7 +234,7 @@ end
 return {17, digits(math.max(0, till - now)), 1}";
     /// The arguments after the kind are the call, or nothing for one that nobody records, the most items, `task`, or nothing for one item,
     /// whether the call waits, the object, and whether it asks for the first time.
-    GET [GET_ONE, CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
+    GET (GET_ONE) [CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
 local waits, object = ARGV[4], ARGV[5]
 local session = session_of(me)
 if me ~= '' and not end_of(session) then return {-22} end
@@ -281,7 +281,7 @@ return {0}";
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId, kind: Kind) -> Command {
-    with_lines(Command::on(script, keys, object, kind), keys)
+    Command::on(script, keys, object, kind)
 }
 
 /// Returns the script call of an operation that does not wait.

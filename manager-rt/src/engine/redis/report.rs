@@ -58,8 +58,7 @@ return out";
 });
 
 fn on(script: &'static Script, keys: &Keys) -> Command {
-    let known = ["names", "sorted", "objects", "sessions", "waits"];
-    Command::with(script, keys, &known).bytes(keys.objects())
+    Command::with(script, keys, &["names", "sorted", "objects"]).bytes(keys.objects())
 }
 
 /// Describes the object with a name.

@@ -9,13 +9,18 @@
 
 use std::sync::LazyLock;
 
-/// What all scripts begin with. `KEYS` are the head of the object, its data, and the order of its entries.
+/// What all scripts begin with. The first key is the head of the object.
+const START: &str = r"
+local call, HEAD = redis.call, KEYS[1]
+";
+
+/// What follows. A list, a dict and a value name their data and the order of their entries; those of other objects are found here, since each
+/// key of a call takes Redis time.
 ///
 /// The head is a hash: `k` is the number of the kind, `p` the fingerprint of the type, `v` the number of changes, `n` the last place of
 /// an entry. The `v` of a list is less by its length, and `changed` learns by how many items the list has grown.
 const PRELUDE: &str = r"
-local call = redis.call
-local HEAD, DATA, ORDER = KEYS[1], KEYS[2], KEYS[3]
+local DATA, ORDER = KEYS[2] or HEAD .. ':d', KEYS[3] or HEAD .. ':z'
 local function changed(grown) call('HINCRBY', HEAD, 'v', 1 - (grown or 0)) end
 local function freeing() call('UNLINK', HEAD .. ':none') end
 local function many(command, key, from, to)
@@ -58,7 +63,12 @@ impl Script {
 
 /// Joins the parts of a script.
 pub(super) fn compile(parts: &[&str]) -> Compiled {
-    compile_bare(&[&[PRELUDE], parts].concat())
+    compile_after(&[], parts)
+}
+
+/// Joins the parts of a script whose [ordinary case](super::ordinary) needs nothing that all scripts begin with but the head.
+pub(super) fn compile_after(ordinary: &[&str], parts: &[&str]) -> Compiled {
+    compile_bare(&[&[START], ordinary, &[PRELUDE], parts].concat())
 }
 
 /// Joins the parts of a script that does not begin as others do.
@@ -68,19 +78,19 @@ pub(super) fn compile_bare(parts: &[&str]) -> Compiled {
     Compiled { text, hash }
 }
 
-/// Declares scripts of objects. They check the kind of the object first, by the named check or by [`CHECKED`], and may use the
-/// functions of the named parts.
+/// Declares scripts of objects. They begin with their ordinary case, in parentheses, if they have one. Then they check the kind of the object,
+/// by the named check or by [`CHECKED`], and may use the functions of the named parts.
 macro_rules! scripts {
-    (@ $checked:expr; $($(#[$doc:meta])* $name:ident $([$($part:expr),+])? = $code:expr;)+) => {$(
+    (@ $checked:expr; $($(#[$doc:meta])* $name:ident $(($first:expr))? $([$($part:expr),+])? = $code:expr;)+) => {$(
         $(#[$doc])*
         static $name: crate::engine::redis::script::Script = crate::engine::redis::script::Script::new(|| {
-            crate::engine::redis::script::compile(&[$checked, $($($part,)+)? $code])
+            crate::engine::redis::script::compile_after(&[$($first)?], &[$checked, $($($part,)+)? $code])
         });
     )+};
-    ($($(#[$doc:meta])* $name:ident $([$($part:expr),+])? = $code:expr;)+) => {
+    ($($(#[$doc:meta])* $name:ident $(($first:expr))? $([$($part:expr),+])? = $code:expr;)+) => {
         crate::engine::redis::script::scripts! {
             @ crate::engine::redis::script::CHECKED;
-            $($(#[$doc])* $name $([$($part),+])? = $code;)+
+            $($(#[$doc])* $name $(($first))? $([$($part),+])? = $code;)+
         }
     };
 }

@@ -10,7 +10,7 @@
 //! The token of a permit is the number of the call that took it. So a permit is given back once, however often its owner says so.
 
 use super::command::{Command, Keys};
-use super::line::{LINES, note, with_lines};
+use super::line::{LINES, note};
 use super::script::{Script, scripts};
 use crate::limits::PERMITS_MAX;
 use crate::proto::ObjectId;
@@ -114,7 +114,7 @@ return {2, call('HGET', HEAD, 'f')}";
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
-    with_lines(Command::of(script, keys, object), keys)
+    Command::of(script, keys, object)
 }
 
 pub(super) fn take(keys: &Keys, object: ObjectId, call: &str, is_new: bool, waits: bool) -> Command {
