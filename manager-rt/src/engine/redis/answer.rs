@@ -146,11 +146,19 @@ pub(super) fn answer_of(item: Item) -> Result<Answer<Payload>, CallError> {
         Item::Array(items) => items,
         // The ordinary case of some operations has nothing else to say.
         Item::Int(_) => vec![item],
+        Item::BulkString(text) => return granted_in(&text).map(Ok),
         _ => return Err(CallError::Protocol),
     };
     let mut items = Items(items.into_iter());
     let number = items.number()?;
     if number < 0 { fault_of(number, &mut items).map(Err) } else { reply_of(number, &mut items).map(Ok) }
+}
+
+/// Decodes what the ordinary case of a lock says: its token.
+fn granted_in(text: &[u8]) -> Result<Reply<Payload>, CallError> {
+    let token = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    let token = token.ok_or(CallError::Protocol)?;
+    Ok(Reply::Granted { token, owner_died: false, timed_out: false })
 }
 
 /// The outcome of a call that may have to wait.
@@ -303,6 +311,8 @@ mod tests {
             }
             assert_eq!(answer_of(Item::Array(items)), Ok(expected));
         }
+        let token = Reply::Granted { token: 1_796_031_923_835_634, owner_died: false, timed_out: false };
+        assert_eq!(answer_of(text(b"1796031923835634")), Ok(Ok(token)));
     }
 
     #[test]
@@ -310,6 +320,8 @@ mod tests {
         let items = [
             Item::Nil,
             Item::Int(99),
+            text(b""),
+            text(b"-1"),
             Item::Array(vec![]),
             Item::Array(vec![Item::Int(99)]),
             Item::Array(vec![Item::Int(-99)]),

@@ -109,8 +109,8 @@ impl Redis {
     }
 
     fn acquire(&self, call: &Call<Raw<'_>>, lease: u64) -> Result<Answer<Payload>, CallError> {
-        self.take(call, |_, name, _, ask| {
-            let acquire = lock::Acquire { call: name, thread: call.thread, lease };
+        self.take(call, |session, name, _, ask| {
+            let acquire = lock::Acquire { call: name, thread: call.thread, lease, begun: session.begun };
             lock::acquire(&self.keys, call.object, acquire, ask.joins)
         })
     }

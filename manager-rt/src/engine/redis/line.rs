@@ -120,12 +120,9 @@ end
 ",
 ];
 
-/// Begins a session. The arguments are the session and its lease.
+/// Begins a session. The arguments are the session and its lease. Returns the moment.
 static BEGIN: Script = Script::new(|| {
-    compile(&[
-        LINES,
-        "freeing() call('ZADD', SESSIONS, digits(now + tonumber(ARGV[2])), ARGV[1]) return {1, 1}",
-    ])
+    compile(&[LINES, "freeing() call('ZADD', SESSIONS, digits(now + tonumber(ARGV[2])), ARGV[1]) return now"])
 });
 
 /// Extends a session, unless it has ended. Returns whether it did, and which other sessions have ended.
@@ -157,6 +154,8 @@ for _ = 1, 64 do
   local head = TAG .. 'o:' .. object
   -- The calls of the session in the line may concern others, so they are found there first.
   serve(head)
+  -- It may have been noted only here.
+  if call('HGET', head, 'n') == session then call('HDEL', head, 'n') end
   for _, tail in ipairs(TAILS) do
     for _, waiter in ipairs(call('LRANGE', head .. tail, 0, -1)) do
       if session_of(waiter) == session then

@@ -2,10 +2,12 @@
 //!
 //! The head holds who has the lock: `o` is the call that took it, `h` the thread, `t` the token. If it has a lease, `l` is when that ends, and
 //! `r` how long it is. `d` says that the holder before it died, `m` that it waited for a notification in vain, and `x` that the
-//! last holder did not release the lock.
+//! last holder did not release the lock. `w` is there if any of `l`, `d`, `m` and `x` is, or if a call may wait. `n` is the session that noted
+//! the lock last, if it has not ended.
 //!
-//! A token is the moment of the grant in microseconds, or one more than the last token, whichever is greater. So tokens grow
-//! even if Redis has lost the last ones.
+//! A token is one more than the last token, or the moment in microseconds at which the session of the holder began, or at which the
+//! lock was handed over, whichever is greater. No token is ahead of the clock of Redis. So tokens grow even if Redis has lost the last ones: sessions
+//! begin anew with each run of Redis, and thus later than any grant that it has lost.
 
 use super::command::{Command, Keys};
 use super::line::LINES;
@@ -25,7 +27,7 @@ local function grant(head, waiter, thread, lease, timed_out, waited)
   local found = call('HMGET', head, 't', 'x')
   local token, died = digits(math.max(now, tonumber(found[1] or 0) + 1)), found[2] and 1 or 0
   call('HDEL', head, 'x', 'd', 'm', 'l', 'r')
-  call('HSET', head, 'o', waiter, 'h', thread, 't', token)
+  call('HSET', head, 'o', waiter, 'h', thread, 't', token, 'w', 1)
   if died == 1 then call('HSET', head, 'd', 1) end
   if timed_out == 1 then call('HSET', head, 'm', 1) end
   if lease == '0' then return {15, token, died, timed_out} end
@@ -40,7 +42,7 @@ local function holder_of(head)
   if ends and not lease then return found[1], found[2], ends, found[4] end
   if ends and lease > now then return found[1], found[2], math.min(ends, lease), found[4] end
   call('HDEL', head, 'o')
-  call('HSET', head, 'x', 1)
+  call('HSET', head, 'x', 1, 'w', 1)
 end
 -- Hands over a lock that nobody holds. The dead in its line may line up others, who are found here.
 local busy = {}
@@ -66,6 +68,7 @@ local function line_up(condition, waiter, wants, timed_out)
   if call('EXISTS', head) == 0 then return answer(waiter, '-1') end
   call('HSET', WAITS, waiter, table.concat({thread, lease, since, timed_out, condition}, ':'))
   call('RPUSH', head .. ':q', waiter)
+  call('HSET', head, 'w', 1)
   serve_lock(head)
 end
 local function notify(head, count)
@@ -96,13 +99,13 @@ end
 
 scripts! {
     @ "";
-    /// The arguments are the call, the thread, the lease in microseconds, whether the call waits, and the object.
+    /// The arguments are the call, the thread, whether the call waits, when its session began, and the lease in microseconds, if there is one.
     ACQUIRE (ACQUIRE_FREE) [CHECKED_LOCK, LINES, LOCKS] = r"
-local me, thread, lease, waits, object = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local session = session_of(me)
+local lease = ARGV[5] or '0'
 if not end_of(session) then return {-22} end
 freeing()
-note(session, object)
+note(session, HEAD:match('%d+$'))
+call('HSET', HEAD, 'n', session)
 local holder, whose, till = holder_of(HEAD)
 -- The answer to this call was lost.
 if holder == me then
@@ -122,10 +125,16 @@ if not holder and call('EXISTS', HEAD .. ':q') == 1 then
   hand_over(HEAD)
   holder, whose, till = holder_of(HEAD)
 end
-if not holder then return grant(HEAD, me, thread, lease, 0, 0) end
+if not holder then
+  local answer = grant(HEAD, me, thread, lease, 0, 0)
+  -- Nobody waits. The next call is an ordinary one.
+  if answer[1] == 15 and answer[3] == 0 then call('HDEL', HEAD, 'w') end
+  return answer
+end
 if waits == '0' then return {-20} end
 -- The answer was just put into the list of this call.
 if holder == me then return {17, '1000000'} end
+call('HSET', HEAD, 'w', 1)
 return park(HEAD, me, thread .. ':' .. lease, till)";
     /// The arguments are the session and the token.
     RELEASE (RELEASE_OWN) [CHECKED_LOCK, LINES, LOCKS] = r"
@@ -152,6 +161,8 @@ pub(super) struct Acquire<'a> {
     pub(super) thread: u64,
     /// In nanoseconds; 0 for none.
     pub(super) lease: u64,
+    /// When its session began, in microseconds of the clock of Redis.
+    pub(super) begun: u64,
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
@@ -159,9 +170,9 @@ fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
 }
 
 pub(super) fn acquire(keys: &Keys, object: ObjectId, call: Acquire<'_>, waits: bool) -> Command {
-    let Acquire { call, thread, lease } = call;
-    let command = on(&ACQUIRE, keys, object).bytes(call).number(thread).number(lease.div_ceil(1000));
-    command.number(u8::from(waits)).number(object.0)
+    let Acquire { call, thread, lease, begun } = call;
+    let command = on(&ACQUIRE, keys, object).bytes(call).number(thread).number(u8::from(waits)).number(begun);
+    if lease == 0 { command } else { command.number(lease.div_ceil(1000)) }
 }
 
 pub(super) fn release(keys: &Keys, object: ObjectId, session: &str, token: u64) -> Command {

@@ -4,28 +4,27 @@
 //! changed nothing, and goes on with what all cases need. Redis makes the functions in the rest of a script only when it comes to them.
 //!
 //! The ordinary case does not ask when the session ends, since Redis takes long to write that as text. It asks whether the session has
-//! noted the object. If so, whoever ends the session frees what it is given now, even if its time is over already.
+//! noted the object. If so, whoever ends the session frees what it is given now, even if its time is over already. The head says so of the
+//! session that noted the object last: that is `n`, until the session ends.
+//!
+//! `w` in the head says that the case is not ordinary: a call may wait, the lock has a lease, or its holder is told something.
 
 /// Grants a lock without a lease. A full memory refuses the write, and then the rest of the script begins with a removal.
 pub(super) const ACQUIRE_FREE: &str = r"
-local found = call('HMGET', HEAD, 'k', 'o', 't', 'x', 'd', 'm', 'l')
-local KIND, last = found[1], found[3]
-if (KIND == '6' or KIND == '7') and ARGV[3] == '0'
-    and not (found[2] or found[4] or found[5] or found[6] or found[7])
-    and call('EXISTS', HEAD .. ':q') == 0
-    and call('SISMEMBER', HEAD:match('^[^}]*}:') .. 's:' .. ARGV[1]:sub(1, 16), ARGV[5]) == 1 then
-  local clock = call('TIME')
-  local token = clock[1] .. ('00000' .. clock[2]):sub(-6)
-  if last and tonumber(last) >= tonumber(token) then token = string.format('%.0f', last + 1) end
-  if type(redis.pcall('HSET', HEAD, 'o', ARGV[1], 'h', ARGV[2], 't', token)) == 'number' then return {15, token, 0, 0} end
+local me, thread, waits, begun = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local found = call('HMGET', HEAD, 'k', 'o', 't', 'w', 'n')
+local KIND, session = found[1], me:sub(1, 16)
+if (KIND == '6' or KIND == '7') and not ARGV[5] and not found[2] and not found[4]
+    and (found[5] == session or call('SISMEMBER', HEAD:match('^[^}]*}:') .. 's:' .. session, HEAD:match('%d+$')) == 1) then
+  local token = string.format('%.0f', math.max(begun, (found[3] or 0) + 1))
+  if type(redis.pcall('HSET', HEAD, 'o', me, 'h', thread, 't', token)) == 'number' then return token end
 end
 ";
 
 /// Frees a lock without a lease. If the time of its session is over, but nobody has noticed that yet, the session still had the lock.
 pub(super) const RELEASE_OWN: &str = r"
-local found = call('HMGET', HEAD, 'o', 'l', 't')
-if found[1] and found[1]:sub(1, 16) == ARGV[1] and found[3] == ARGV[2] and not found[2]
-    and call('EXISTS', HEAD .. ':q') == 0 then
+local found = call('HMGET', HEAD, 't', 'o', 'w')
+if found[1] == ARGV[2] and found[2] and not found[3] and found[2]:sub(1, 16) == ARGV[1] then
   call('HDEL', HEAD, 'o')
   return 0
 end

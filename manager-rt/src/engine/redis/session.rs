@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use mp_sys::deadline::boot_nanos;
 use mp_sys::fork::Generations;
+use redis::Value as Item;
 
 use super::command::Keys;
 use super::keeper::{End, Keeper, Order, end_of};
@@ -144,6 +145,8 @@ pub(super) struct Session {
     pub(super) name: String,
     /// Its number among the sessions of this client.
     pub(super) serial: u64,
+    /// When it began, in microseconds of the clock of Redis.
+    pub(super) begun: u64,
     end: End,
     /// The run of Redis in which it began, and the number of restarts that had been seen by then.
     run: Option<Run>,
@@ -162,13 +165,26 @@ impl Session {
         let name = format!("{:016x}", super::random()? >> 64);
         let end = End::new()?;
         let asked = boot_nanos();
-        link.script(&line::begin(keys, &name, terms.lease.as_micros()))?;
+        let begun = link.script(&line::begin(keys, &name, terms.lease.as_micros()))?;
+        let Item::Int(begun) = begun else { return Err(CallError::Protocol) };
+        let begun = u64::try_from(begun).map_err(|_| CallError::Protocol)?;
         // In this order: if another run is reached meanwhile, the session counts as lost, and has nothing yet.
         let (restarts, run) = (link.restarts(), link.last_run());
         end.set(end_of(asked, terms.lease));
         let keeper = Mutex::new(Keeper::start(&terms.order_of(&name, run), &end)?);
         let (used, depths) = (Mutex::default(), Mutex::default());
-        Ok(Self { name, serial, end, run, restarts, keeper, looked: AtomicU64::new(asked), used, depths })
+        Ok(Self {
+            name,
+            serial,
+            begun,
+            end,
+            run,
+            restarts,
+            keeper,
+            looked: AtomicU64::new(asked),
+            used,
+            depths,
+        })
     }
 
     /// Returns `true` if it surely lives, in the run of Redis in which it began: another one may have forgotten what it held.
