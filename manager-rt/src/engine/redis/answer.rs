@@ -146,7 +146,7 @@ pub(super) fn answer_of(item: Item) -> Result<Answer<Payload>, CallError> {
         Item::Array(items) => items,
         // The ordinary case of some operations has nothing else to say.
         Item::Int(_) => vec![item],
-        Item::BulkString(text) => return granted_in(&text).map(Ok),
+        Item::BulkString(bytes) => return short_answer(bytes).map(Ok),
         _ => return Err(CallError::Protocol),
     };
     let mut items = Items(items.into_iter());
@@ -154,11 +154,27 @@ pub(super) fn answer_of(item: Item) -> Result<Answer<Payload>, CallError> {
     if number < 0 { fault_of(number, &mut items).map(Err) } else { reply_of(number, &mut items).map(Ok) }
 }
 
-/// Decodes what the ordinary case of a lock says: its token.
-fn granted_in(text: &[u8]) -> Result<Reply<Payload>, CallError> {
-    let token = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    let token = token.ok_or(CallError::Protocol)?;
-    Ok(Reply::Granted { token, owner_died: false, timed_out: false })
+/// The lease of a task whose number is that of the call.
+pub(super) const LEASE_OF_CALL: u64 = 0;
+
+/// Decodes what an ordinary case has given: the token of a lock, a task after the number of its deliveries before, or an item.
+fn short_answer(mut bytes: Vec<u8>) -> Result<Reply<Payload>, CallError> {
+    // No stored value begins like this.
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 {
+        return loaded(bytes).map(Reply::Value);
+    }
+    let number = bytes.get(..digits).and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u64>().ok());
+    let number = number.ok_or(CallError::Protocol)?;
+    match bytes.get(digits) {
+        None => Ok(Reply::Granted { token: number, owner_died: false, timed_out: false }),
+        Some(b':') => {
+            let deliveries = u32::try_from(number.saturating_add(1)).map_err(|_| CallError::Protocol)?;
+            let task = loaded(bytes.split_off(digits.saturating_add(1)))?;
+            Ok(Reply::Leased { lease: LEASE_OF_CALL, deliveries, task })
+        }
+        Some(_) => Err(CallError::Protocol),
+    }
 }
 
 /// The outcome of a call that may have to wait.
@@ -313,6 +329,9 @@ mod tests {
         }
         let token = Reply::Granted { token: 1_796_031_923_835_634, owner_died: false, timed_out: false };
         assert_eq!(answer_of(text(b"1796031923835634")), Ok(Ok(token)));
+        let task = Payload::copy(crate::proto::Raw::plain(b":7"));
+        let leased = Reply::Leased { lease: LEASE_OF_CALL, deliveries: 3, task };
+        assert_eq!(answer_of(text(b"2:\0:7")), Ok(Ok(leased)));
     }
 
     #[test]
@@ -322,6 +341,9 @@ mod tests {
             Item::Int(99),
             text(b""),
             text(b"-1"),
+            text(b"1x"),
+            text(b"1:"),
+            text(b"99999999999999999999"),
             Item::Array(vec![]),
             Item::Array(vec![Item::Int(99)]),
             Item::Array(vec![Item::Int(-99)]),

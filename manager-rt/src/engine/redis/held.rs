@@ -3,7 +3,7 @@
 use mp_sys::deadline::boot_nanos;
 
 use super::Redis;
-use super::answer::{Outcome, outcome_of};
+use super::answer::{LEASE_OF_CALL, Outcome, outcome_of};
 use super::command::Command;
 use super::queue::{Named, TASK};
 use super::session::{Session, next_call};
@@ -128,7 +128,8 @@ impl Redis {
         for _ in 0..ATTEMPTS_MAX {
             self.check_open()?;
             let session = self.sessions.get(&self.link, &self.keys, &self.terms)?;
-            let name = session.call(next_call());
+            let number = next_call();
+            let name = session.call(number);
             let is_new = session.is_new(call.object);
             let ask = |how| ask(&session, &name, is_new, how);
             let stop = || condition::stop(&self.keys, call.object, &name);
@@ -164,10 +165,7 @@ impl Redis {
                 }
                 continue;
             }
-            if let Ok(Reply::GrantedLease { waited, .. }) = &mut answer {
-                // The clock of Redis may have been set meanwhile.
-                *waited = (*waited).min(boot_nanos().saturating_sub(asked));
-            }
+            complete(&mut answer, number, asked);
             if let Ok(Reply::Granted { token, .. } | Reply::GrantedLease { token, .. }) = answer {
                 match call.op {
                     Op::Lock(_) => {
@@ -262,6 +260,18 @@ impl Redis {
         if !matches!(error, CallError::Fault(_) | CallError::ServerGone) {
             self.sessions.lose(session.serial);
         }
+    }
+}
+
+/// Completes the answer to the call with this number, which was made at this moment.
+fn complete(answer: &mut Answer<Payload>, call: u64, asked: u64) {
+    match answer {
+        // The clock of Redis may have been set meanwhile.
+        Ok(Reply::GrantedLease { waited, .. }) => {
+            *waited = (*waited).min(boot_nanos().saturating_sub(asked));
+        }
+        Ok(Reply::Leased { lease, .. }) if *lease == LEASE_OF_CALL => *lease = call,
+        _ => {}
     }
 }
 

@@ -5,8 +5,8 @@
 //! | `m` in the head | how often a task may be delivered |
 //! | `e` in the head | how often joiners were answered, since no task was unfinished |
 //! | `y` in the head | how many tasks have failed |
-//! | the data | a LIST with the tasks that wait. Each is its number of deliveries, `:`, and itself |
-//! | `:z` after the head | a HASH from the calls that were given a task to that task |
+//! | the data | a LIST with the tasks that wait. Each is how often it was given back, `:`, and itself |
+//! | `:z` after the head | a HASH from the calls that were given a task to that task, as it was in the queue |
 //! | `:f` after the head | a ZSET with the failed tasks. Each is its number, `:`, and itself |
 //!
 //! The number of a lease is that of the call.
@@ -61,7 +61,7 @@ if mark ~= '' and mark ~= count or unfinished(HEAD) == 0 then
   return {0}
 end
 if waits == '0' then return {-25} end
-local parked = park(HEAD, me, '', till, ':j')
+local parked = wait_in(':j', me, '', till)
 parked[3] = count
 return parked";
     UNFINISHED [LINES, PAGE, QUEUES] = r"

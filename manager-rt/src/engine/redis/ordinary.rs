@@ -32,33 +32,29 @@ end
 
 /// Puts one item into a queue that has room.
 pub(super) const PUT_ONE: &str = r"
-local found = call('HMGET', HEAD, 'k', 'c', 'x')
-local most = tonumber(found[2])
-if found[1] == ARGV[1] and not found[3] and #ARGV == 2 and call('EXISTS', HEAD .. ':q') == 0
-    and (most == 0 or call('EXISTS', HEAD .. ':p') == 0 and call('LLEN', HEAD .. ':d') < most) then
+local found = call('HMGET', HEAD, 'k', 'c', 'x', 'w')
+local most = found[2]
+if found[1] == ARGV[1] and not found[3] and #ARGV == 2
+    and (not found[4] or call('EXISTS', HEAD .. ':q', most == '0' and HEAD .. ':q' or HEAD .. ':p') == 0)
+    and (most == '0' or call('LLEN', HEAD .. ':d') < tonumber(most)) then
   call('RPUSH', HEAD .. ':d', ARGV[2])
   return 0
 end
 ";
 
-/// Gives one item to a call that asks for the first time. Where items are, nobody waits for one.
+/// Gives one item to a call that asks for the first time. Where items are, nobody waits for one. The answer is the item as it was in the
+/// queue: the number of the lease of a task is that of the call.
 pub(super) const GET_ONE: &str = r"
 local me, max = ARGV[2], ARGV[3]
-if ARGV[6] == '1' and (max == '' or max == 'task') then
-  local found = call('HMGET', HEAD, 'k', 'c')
-  if found[1] == ARGV[1] and (found[2] == '0' or call('EXISTS', HEAD .. ':p') == 0)
-      and call('SISMEMBER', HEAD:match('^[^}]*}:') .. 's:' .. me:sub(1, 16), ARGV[5]) == 1 then
+if ARGV[5] == '1' and (max == '' or max == 'task') then
+  local found, session = call('HMGET', HEAD, 'k', 'c', 'w', 'n'), me:sub(1, 16)
+  if found[1] == ARGV[1] and (not found[3] or found[2] == '0' or call('EXISTS', HEAD .. ':p') == 0)
+      and (found[4] == session or call('SISMEMBER', HEAD .. ':s', session) == 1) then
     -- This is a removal, so a full memory does not refuse what follows.
     local item = call('LPOP', HEAD .. ':d')
-    if item and max == '' then
-      call('HSET', HEAD .. ':z', me, item)
-      return {4, item}
-    end
     if item then
-      local colon = item:find(':', 1, true)
-      local deliveries, task = item:sub(1, colon - 1) + 1, item:sub(colon + 1)
-      call('HSET', HEAD .. ':z', me, string.format('%d:', deliveries) .. task)
-      return {18, me:sub(18), deliveries, task}
+      call('HSET', HEAD .. ':z', me, item)
+      return item
     end
   end
 end
@@ -66,8 +62,8 @@ end
 
 /// Removes a task that is done, if nobody waits for the end of all tasks. As with locks, its session still had it.
 pub(super) const DONE_ONE: &str = r"
-local found = call('HMGET', HEAD, 'k', 'x')
-if found[1] == ARGV[1] and not found[2] and call('EXISTS', HEAD .. ':j') == 0
+local found = call('HMGET', HEAD, 'k', 'x', 'w')
+if found[1] == ARGV[1] and not found[2] and (not found[3] or call('EXISTS', HEAD .. ':j') == 0)
     and call('HDEL', HEAD .. ':z', ARGV[2]) == 1 then
   return 0
 end

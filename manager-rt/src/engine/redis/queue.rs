@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `c` in the head | the most items; 0 for no limit |
 //! | `x` in the head | whether the queue is closed |
+//! | `w` in the head | whether calls may wait |
+//! | `n` in the head | the session that noted the queue last, if it has not ended |
 //! | the data | a LIST with the items, the oldest first |
 //! | `:z` after the head | a HASH from calls to the items that they were given |
 //! | `:a` after the head | a HASH with the calls whose items were put after a wait |
@@ -53,6 +55,12 @@ end
 local function note_consumer(session, object)
   note(session, object)
   call('SADD', HEAD .. ':s', session)
+  call('HSET', HEAD, 'n', session)
+end
+-- Puts a call into a line.
+local function wait_in(tail, waiter, wants, till)
+  call('HSET', HEAD, 'w', 1)
+  return park(HEAD, waiter, wants, till, tail)
 end
 -- The items that a call was given. A single one is stored as it is: no item begins like a packed list.
 local function unpacked(items)
@@ -62,10 +70,7 @@ end
 -- Takes items for a call: one, a task, or as many as fit in one answer. Records them, unless the call has no name.
 local function take(head, waiter, max)
   local data, items = head .. ':d', nil
-  if max == '' then items = {call('LPOP', data)}
-  elseif max == 'task' then
-    local deliveries, task = parts_of(call('LPOP', data))
-    items = {digits(deliveries + 1) .. ':' .. task}
+  if max == '' or max == 'task' then items = {call('LPOP', data)}
   else
     items = page({}, 0, tonumber(max), 1, function(at, count) return call('LRANGE', data, at, at + count - 1) end)
     call('LTRIM', data, #items, -1)
@@ -99,7 +104,8 @@ local function give_back(head, item)
   local most = tonumber(call('HGET', head, 'm'))
   if most then
     local deliveries, task = parts_of(item)
-    if deliveries >= most then return fail(head, task) end
+    if deliveries + 1 >= most then return fail(head, task) end
+    item = digits(deliveries + 1) .. ':' .. task
   end
   call('LPUSH', head .. ':d', item)
 end
@@ -111,6 +117,7 @@ local function free_items(head)
     if ends then till = math.min(till, ends) else
       ended[session] = true
       call('SREM', head .. ':s', session)
+      if call('HGET', head, 'n') == session then call('HDEL', head, 'n') end
     end
   end
   if not next(ended) then return till end
@@ -164,7 +171,7 @@ local function given(waiter, items, max)
   if max == '' then return {4, items[1]} end
   if max == 'task' then
     local deliveries, task = parts_of(items[1])
-    return {18, number_of(waiter), deliveries, task}
+    return {18, number_of(waiter), deliveries + 1, task}
   end
   table.insert(items, 1, 8)
   table.insert(items, 2, 0)
@@ -203,6 +210,8 @@ if call('EXISTS', HEAD .. ':p') == 1 or not fits(HEAD, count) then
 end
 many('RPUSH', DATA, 2, #ARGV)
 if call('EXISTS', HEAD .. ':q') == 1 then serve_queue(HEAD) end
+-- The next call is an ordinary one.
+if call('EXISTS', HEAD .. ':q', HEAD .. ':p', HEAD .. ':j') == 0 then call('HDEL', HEAD, 'w') end
 return {0}";
     /// Puts items once there is room. The arguments after the kind are the call, whether it waits, and the object, or nothing if its
     /// session has used the object before. The items follow, unless the call was in the line before.
@@ -225,7 +234,7 @@ if not is_parked and #ARGV == 4 then return {-22} end
 if is_parked then freeing() else changed() end
 if object ~= '' then note_consumer(session, object) end
 if not is_parked then many('RPUSH', TAG .. 'i:' .. me, 5, #ARGV) end
-park(HEAD, me, 'p', now, ':p')
+wait_in(':p', me, 'p', now)
 local till = serve_queue(HEAD)
 if is_put() then
   drop_answer(me)
@@ -233,13 +242,12 @@ if is_put() then
 end
 return {17, digits(math.max(0, till - now)), 1}";
     /// The arguments after the kind are the call, or nothing for one that nobody records, the most items, `task`, or nothing for one item,
-    /// whether the call waits, the object, and whether it asks for the first time.
+    /// whether the call waits, and whether it asks for the first time.
     GET (GET_ONE) [CHECKED_QUEUE, LINES, PAGE, QUEUES] = r"
-local waits, object = ARGV[4], ARGV[5]
-local session = session_of(me)
+local waits, session = ARGV[4], session_of(me)
 if me ~= '' and not end_of(session) then return {-22} end
 freeing()
-if me ~= '' then note_consumer(session, object) end
+if me ~= '' then note_consumer(session, HEAD:match('%d+$')) end
 local function mine()
   local items = me ~= '' and call('HGET', ORDER, me)
   if not items then return nil end
@@ -261,7 +269,7 @@ end
 if IS_CLOSED and (max ~= 'task' or unfinished(HEAD) == 0) then return {-26} end
 if me == '' then return {-4} end
 if waits == '0' then return {-20} end
-return park(HEAD, me, max, till)";
+return wait_in(':q', me, max, till)";
 }
 
 scripts! {
@@ -291,7 +299,7 @@ fn on(script: &'static Script, keys: &Keys, object: ObjectId, kind: Kind) -> Com
 pub(super) fn command(keys: &Keys, object: ObjectId, op: QueueOp<Raw<'_>>) -> Result<Command, CallError> {
     let kind = Kind::Queue;
     // Nobody records what these calls get.
-    let get = |max: &str| on(&GET, keys, object, kind).bytes("").bytes(max).number(0).bytes("").bytes("");
+    let get = |max: &str| on(&GET, keys, object, kind).bytes("").bytes(max).number(0).number(0);
     Ok(match op {
         QueueOp::Put(item) => put(keys, object, kind, &[item])?,
         QueueOp::PutMany(items) => put(keys, object, kind, &items)?,
@@ -367,7 +375,7 @@ pub(super) const TASK: &str = "task";
 pub(super) fn get(keys: &Keys, named: Named<'_>, max: &str) -> Command {
     let Named { object, kind, call, ask, .. } = named;
     let get = on(&GET, keys, object, kind).bytes(call).bytes(max).number(u8::from(ask.joins));
-    get.number(object.0).number(u8::from(!ask.is_again))
+    get.number(u8::from(!ask.is_again))
 }
 
 /// Returns the command that removes the record of a call whose answer was read.
