@@ -7,7 +7,7 @@
 #   begins when the first has got its item.
 # Follows from: dejaq 0.7.0. Way out: one consumer, or the same short timeout for all of them.
 # Seen (CPython 3.11.7), an empty queue, get(timeout=0.2):
-#   alone: TimeoutError after 0.2 s, beside a consumer that waits for 3 s: TimeoutError after 2.2 s
+#   alone: TimeoutError after 0.2 s, beside a consumer that waits for 4 s: TimeoutError after 3.2 s
 #   the same with multiprocessing.Queue: Empty after 0.2 s, Empty after 0.2 s
 # Run by hand: findings/dejaq-get-timeout.sh. Needs Python 3.11 with pip and a package index. Exits with 1 if this has
 #   changed.
@@ -24,10 +24,12 @@ import multiprocessing, platform, queue, sys, time
 from importlib.metadata import version
 from dejaq import DejaQueue
 
-ASKED, OTHER, HEAD_START = 0.2, 3, 1
+ASKED, OTHER, HEAD_START = 0.2, 4, 1
 
 
-def wait(box, timeout):
+def wait(box, timeout, begun=None):
+    if begun:
+        begun.set()
     start = time.monotonic()
     try:
         box.get(timeout=timeout)
@@ -37,8 +39,10 @@ def wait(box, timeout):
 
 def measure(box):
     alone = wait(box, ASKED)
-    other = multiprocessing.Process(target=wait, args=(box, OTHER))
+    begun = multiprocessing.Event()
+    other = multiprocessing.Process(target=wait, args=(box, OTHER, begun))
     other.start()
+    begun.wait()
     time.sleep(HEAD_START)
     beside = wait(box, ASKED)
     other.join()
