@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # In a time namespace, absolute timeouts of io_uring count by the clock of the host: they end at once, or much too late.
 #
-# Expected: an absolute time on CLOCK_MONOTONIC is meant as the caller's clock_gettime returns it. time_namespaces(7) says that
-#   the offsets affect "various APIs that expose clocks", and futexes, timer descriptors and clock_nanosleep convert.
+# Expected: an absolute time on CLOCK_MONOTONIC is meant as the caller's clock_gettime returns it. time_namespaces(7): a
+#   namespace "affects various APIs that measure against these clocks". Futexes and timer descriptors convert.
 # Happens: IORING_OP_TIMEOUT with IORING_TIMEOUT_ABS, and io_uring_enter with IORING_ENTER_ABS_TIMER, do not. Where the
 #   namespace's clock is 1000 s ahead, a deadline in 0.5 s comes 1000 s too late, and where it is behind, at once.
 # Follows from: Linux 6.18.44. Way out: relative timeouts.
