@@ -307,6 +307,7 @@ impl From<ConnectError> for CallError {
             }
             ConnectError::Protocol => Self::Protocol,
             ConnectError::NoCommonVersion { ours, theirs } => Self::NoCommonVersion { ours, theirs },
+            ConnectError::Refused(Fault::Ending) => Self::ServerGone,
             ConnectError::Refused(fault) => Self::Fault(fault),
             ConnectError::System(error) if is_of_network(Errno::from_raw_os_error(error.raw_os_error())) => {
                 Self::ServerGone

@@ -14,6 +14,7 @@ use crate::engine::InProcess;
 use crate::limits::MEMORY_BYTES_DEFAULT;
 use crate::manager::{Manager, ManagerBuilder};
 use crate::process::{Begun, Order, ServerProcess, StartError, begin};
+use crate::proto::Fault;
 use crate::registry;
 use crate::state::Limits;
 
@@ -200,7 +201,7 @@ impl ManagerBuilder {
             match registry::connect(&address, &key, connected_by) {
                 Ok(backend) => return Ok(Manager::over(backend)),
                 // No server is there, or the one that was there is ending.
-                Err(ConnectError::NotFound | ConnectError::Closed) => {}
+                Err(error) if has_place(&error) => {}
                 Err(error) => return Err(unreached(error)),
             }
             if deadline.has_passed() {
@@ -217,7 +218,7 @@ impl ManagerBuilder {
                     // It may have begun to serve at the last moment.
                     let reached = registry::connect(&address, &key, Deadline::after(CONNECT_TIME));
                     return reached.map(Manager::over).map_err(|error| match error {
-                        ConnectError::NotFound | ConnectError::Closed => StartError::TimedOut,
+                        error if has_place(&error) => StartError::TimedOut,
                         error => unreached(error),
                     });
                 }
@@ -241,6 +242,11 @@ impl ManagerBuilder {
         let order = order.and_idle_end(settings.idle_end).and_keep_every(settings.keep_every);
         order.and_files(settings.restore.as_deref(), settings.keep.as_deref())
     }
+}
+
+/// Returns `true` if there is room for another server, now or soon.
+const fn has_place(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::NotFound | ConnectError::Closed | ConnectError::Refused(Fault::Ending))
 }
 
 /// Returns why a server that is there could not be reached.

@@ -156,6 +156,9 @@ pub enum Fault {
         /// reason, such as a panic.
         errno: i32,
     },
+    /// The server is ending, and saves its objects meanwhile. Whoever connects is refused.
+    #[error("it is ending, and saves its objects")]
+    Ending,
 }
 
 /// Describes why a snapshot was not written.

@@ -138,6 +138,7 @@ numbered! {
         29 = UnknownOperation { table, number, version } since 4,
         30 = NoRoom { room, limit, asked } since 5,
         31 = NotSaved { errno } since 5,
+        32 = Ending since 5,
     }
 }
 
