@@ -29,6 +29,15 @@ impl Listening {
         }
     }
 
+    /// Returns `true` for a socket that a service manager has made. It stays when the server ends.
+    const fn is_given(&self) -> bool {
+        match self {
+            Self::Local(acceptor) => acceptor.is_given(),
+            #[cfg(feature = "tcp")]
+            Self::Remote(acceptor) => acceptor.is_given(),
+        }
+    }
+
     fn accept(&self) -> io::Result<Option<Channel>> {
         match self {
             Self::Local(acceptor) => acceptor.accept(),
@@ -44,11 +53,18 @@ pub(crate) struct Acceptors {
     all: Vec<Listening>,
     /// The socket whose turn it is.
     next: usize,
+    /// Whether connections at sockets that stay are left for the next server.
+    leaves_given: bool,
 }
 
 impl Acceptors {
     pub(crate) const fn new(all: Vec<Listening>) -> Self {
-        Self { all, next: 0 }
+        Self { all, next: 0, leaves_given: false }
+    }
+
+    /// Leaves new connections at sockets that a service manager has made for the next server, or no longer does.
+    pub(crate) const fn leave_given(&mut self, leaves: bool) {
+        self.leaves_given = leaves;
     }
 
     /// Returns the numbers of the descriptors, for an event loop.
@@ -81,7 +97,8 @@ impl Acceptors {
         for _ in 0..self.all.len() {
             let turn = self.next;
             self.next = turn.saturating_add(1).checked_rem(self.all.len()).unwrap_or(0);
-            let accepted = self.all.get(turn).map_or(Ok(None), Listening::accept)?;
+            let socket = self.all.get(turn).filter(|socket| !(self.leaves_given && socket.is_given()));
+            let accepted = socket.map_or(Ok(None), Listening::accept)?;
             if accepted.is_some() {
                 return Ok(accepted);
             }

@@ -77,6 +77,8 @@ pub(super) struct Arrivals {
     claims: Vec<(u128, usize)>,
     /// How much of the time they have taken.
     pace: Pace,
+    /// Whether they are told that the server ends.
+    pub(super) are_refused: bool,
 }
 
 impl Arrivals {
@@ -91,6 +93,7 @@ impl Arrivals {
             accept_at: None,
             claims: Vec::new(),
             pace: Pace::default(),
+            are_refused: false,
         }
     }
 
@@ -323,7 +326,10 @@ impl EventLoop {
                     Ok(welcome) => peer.outbound.say(&welcome),
                     Err(fault) => {
                         tracing::warn!(%fault, "refusing a client");
-                        peer.outbound.say(&frame_of(fault.known_to(version)));
+                        // An older client understands the end of the connection.
+                        if fault != Fault::Ending || fault.since() <= version {
+                            peer.outbound.say(&frame_of(fault.known_to(version)));
+                        }
                         peer.flush();
                         return Err(Turn::Gone { was_reset: false });
                     }
@@ -340,6 +346,9 @@ impl EventLoop {
     /// The reason why there is no room for the client. Its connection has to be closed.
     fn welcome(&mut self, slot: usize) -> Result<Vec<u8>, Fault> {
         self.arrivals.forget(slot);
+        if self.arrivals.are_refused {
+            return Err(Fault::Ending);
+        }
         let client = self.state.connect()?;
         let index = client.slot();
         if self.slots.len() <= index {

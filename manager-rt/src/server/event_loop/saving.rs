@@ -17,6 +17,7 @@
 
 mod end;
 mod kept;
+mod last;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};

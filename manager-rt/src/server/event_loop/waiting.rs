@@ -79,7 +79,11 @@ impl EventLoop {
     }
 }
 
-fn poll_for(poll: &mut Poll, events: &mut Events, timeout: Option<Duration>) -> Result<(), OsError> {
+pub(super) fn poll_for(
+    poll: &mut Poll,
+    events: &mut Events,
+    timeout: Option<Duration>,
+) -> Result<(), OsError> {
     match poll.poll(events, timeout) {
         Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
         outcome => Ok(outcome?),

@@ -118,6 +118,11 @@ impl Acceptor {
         Ok(Self { socket: Socket::Given(listener), path, file: None, lock: None, epoch: Epoch::current() })
     }
 
+    /// Returns `true` if a service manager has made the socket.
+    pub(crate) const fn is_given(&self) -> bool {
+        matches!(self.socket, Socket::Given(_))
+    }
+
     /// Returns the path of the socket.
     pub(crate) fn path(&self) -> &Path {
         &self.path

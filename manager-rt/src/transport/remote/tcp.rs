@@ -116,6 +116,7 @@ pub(crate) struct TcpAcceptor {
     lost_after: Duration,
     keys: Arc<[SharedKey]>,
     scratch: Arc<Scratch>,
+    is_given: bool,
 }
 
 /// Returns `true` if accept(2) passed on an error of the connection, which says nothing about the next one.
@@ -138,7 +139,7 @@ impl TcpAcceptor {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (keys, scratch) = (Arc::clone(keys), Arc::clone(scratch));
-        Ok(Self { listener, address, lost_after: at.lost_after(), keys, scratch })
+        Ok(Self { listener, address, lost_after: at.lost_after(), keys, scratch, is_given: false })
     }
 
     /// Accepts connections at a socket that a service manager has made.
@@ -150,12 +151,17 @@ impl TcpAcceptor {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (keys, scratch) = (Arc::clone(keys), Arc::clone(scratch));
-        Ok(Self { listener, address, lost_after: LOST_AFTER_DEFAULT, keys, scratch })
+        Ok(Self { listener, address, lost_after: LOST_AFTER_DEFAULT, keys, scratch, is_given: true })
     }
 
     /// Accepts connections with these keys from now on.
     pub(crate) fn accept_keys(&mut self, keys: Arc<[SharedKey]>) {
         self.keys = keys;
+    }
+
+    /// Returns `true` if a service manager has made the socket.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.is_given
     }
 
     /// Returns the address at which the socket listens.

@@ -4,7 +4,6 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mp_sys::OsError;
-use mp_sys::child::ChildProcess;
 use mp_sys::deadline::{Deadline, now_nanos};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -38,15 +37,19 @@ impl EventLoop {
         }
         let time = self.saving.time_max;
         let deadline = Deadline::after(time);
+        self.refuse_newcomers(true);
         let is_free = self.end_present(time.checked_div(2).unwrap_or_default());
         self.take_back_unread(deadline);
-        is_free.and_then(|()| match &mut self.saving.kept {
+        let saved = is_free.and_then(|()| match &mut self.saving.kept {
             Some(kept) => {
                 let claim = kept.claim()?;
                 claim.save(&self.state, claim.lend()?.as_fd(), deadline)
             }
             None => Ok(()),
-        })
+        });
+        // If it would only end for want of clients, and could not save, the server goes on.
+        self.refuse_newcomers(false);
+        saved
     }
 
     /// Waits for the child that writes to the file in which the objects are kept, for at most this time: what it writes is older
@@ -56,24 +59,22 @@ impl EventLoop {
     /// # Errors
     /// `ETIMEDOUT` if the child does not even end by SIGKILL.
     fn end_present(&mut self, time: Duration) -> Result<(), OsError> {
-        let Some(present) = self.saving.present.as_mut().filter(|present| present.claim.is_none()) else {
+        let Some(present) = self.saving.present.as_ref().filter(|present| present.claim.is_none()) else {
             return Ok(());
         };
-        let has_ended = |child: &ChildProcess, time| !matches!(child.wait(Deadline::after(time)), Ok(None));
         let is_awaited = matches!(present.reason, Reason::Asked(_)) && !present.is_late;
-        if !(is_awaited && has_ended(&present.child, time)) {
+        if is_awaited && self.see_off(None, Deadline::after(time)) {
+            return Ok(());
+        }
+        if let Some(present) = &mut self.saving.present {
             let killed = present.child.signal(Signal::KILL.as_raw());
             tracing::debug!(?killed, "a newer snapshot takes the place of the last one");
             if matches!(present.reason, Reason::Interval { .. }) {
                 present.reason = Reason::Late;
             }
             present.is_late = true;
-            if !has_ended(&present.child, END_TIME_MAX) {
-                return Err(Errno::TIMEDOUT.into());
-            }
         }
-        self.has_saved();
-        Ok(())
+        if self.see_off(None, Deadline::after(END_TIME_MAX)) { Ok(()) } else { Err(Errno::TIMEDOUT.into()) }
     }
 
     /// Takes back what clients were granted and have not read: those that have hung up, and those to which an answer is not
