@@ -13,6 +13,7 @@ use crate::outliving::end;
 tests! {
     a_process_that_writes_a_snapshot_is_killed_at_every_step,
     those_that_start_a_server_are_killed_at_every_step,
+    a_process_that_saves_at_the_end_is_killed_at_every_step,
 }
 
 fn restored(file: &Path) -> Manager {
@@ -50,6 +51,21 @@ fn a_process_that_writes_a_snapshot_is_killed_at_every_step() {
         assert!(matches!(found, 1 | 2), "{found}");
         value.set(&1).unwrap();
         manager.snapshot(&file).unwrap();
+        manager.shutdown().unwrap();
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");
+}
+
+/// More steps than there are. The server then saves by itself.
+fn a_process_that_saves_at_the_end_is_killed_at_every_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("manager.snapshot");
+    for step in 1..12_u32 {
+        // The server, and then the process that it forks to write.
+        crash::descendant_dies_at(2, step.into());
+        let manager = Manager::builder().keep(&file).start().unwrap();
+        crash::die_at(0);
+        assert_eq!(manager.named("value").value(&0_u32).unwrap().fetch_add(1).unwrap() + 1, step);
         manager.shutdown().unwrap();
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside the file");

@@ -297,10 +297,22 @@ impl EventLoop {
         let claim = self.saving.claim(path)?;
         let deadline = Deadline::after(Duration::from_nanos(until.saturating_sub(now_nanos())));
         let right = claim.as_ref().or_else(|| self.saving.own_claim()).ok_or(Errno::BADF)?;
+        let child = self.fork_with(right, claim.is_none(), deadline)?;
+        Ok(child.map(|child| (child, claim)))
+    }
+
+    /// Forks a child that replaces a file, and ends with the server if the server keeps its objects there. If that is not possible,
+    /// writes the file, and returns `None`.
+    fn fork_with(
+        &self,
+        right: &Claim,
+        is_kept: bool,
+        deadline: Deadline,
+    ) -> Result<Option<ChildProcess>, OsError> {
         // The child gets it with the fork, and keeps it until it ends.
         let lent = right.lend()?;
         let state = &self.state;
-        let server = claim.is_none().then(own_pid);
+        let server = is_kept.then(own_pid);
         let write = || match ends_with(server).and_then(|()| right.save(state, lent.as_fd(), deadline)) {
             Ok(()) => SAVED,
             Err(error) => error.raw_os_error(),
@@ -317,7 +329,7 @@ impl EventLoop {
         };
         let number = child.as_fd().as_raw_fd();
         match self.poll.registry().register(&mut SourceFd(&number), SAVER, Interest::READABLE) {
-            Ok(()) => Ok(Some((child, claim))),
+            Ok(()) => Ok(Some(child)),
             Err(error) => {
                 // Nobody would hear of its end.
                 let killed = child.signal(Signal::KILL.as_raw());

@@ -1,6 +1,5 @@
 //! The end of a server that keeps its objects: nothing that was on its way to a client is missing in the file.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use mp_sys::OsError;
@@ -40,13 +39,7 @@ impl EventLoop {
         self.refuse_newcomers(true);
         let is_free = self.end_present(time.checked_div(2).unwrap_or_default());
         self.take_back_unread(deadline);
-        let saved = is_free.and_then(|()| match &mut self.saving.kept {
-            Some(kept) => {
-                let claim = kept.claim()?;
-                claim.save(&self.state, claim.lend()?.as_fd(), deadline)
-            }
-            None => Ok(()),
-        });
+        let saved = is_free.and_then(|()| self.save_last(deadline));
         // If it would only end for want of clients, and could not save, the server goes on.
         self.refuse_newcomers(false);
         saved
