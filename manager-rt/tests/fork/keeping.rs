@@ -125,7 +125,7 @@ fn a_server_that_could_never_keep_its_objects_does_not_start() {
 }
 
 /// Stops the process that a server has forked. Returns `None` if it was over before.
-fn stop_child_of(server: Pid, is_over: impl Fn() -> bool) -> Option<Pid> {
+pub(crate) fn stop_child_of(server: Pid, is_over: impl Fn() -> bool) -> Option<Pid> {
     while !is_over() {
         let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
         let Some(child) = children.split_whitespace().next() else { continue };

@@ -12,6 +12,7 @@ mod frozen;
 mod in_process;
 mod inherited;
 mod keeping;
+mod last_save;
 mod leases;
 mod locks;
 mod meeting;
@@ -47,6 +48,7 @@ fn main() -> std::process::ExitCode {
         in_process::TESTS,
         inherited::TESTS,
         keeping::TESTS,
+        last_save::TESTS,
         leases::TESTS,
         locks::TESTS,
         meeting::TESTS,
