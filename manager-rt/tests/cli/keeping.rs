@@ -3,18 +3,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::channel;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use manager_rt::Manager;
 use mp_sys::testing::{eventually, is_in_state};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::program::{DEADLINE, Place, Server, ended, mp_manager, run};
-
-/// Longer than a client waits for a connection by default: a server that is saving accepts none.
-const LONG: Duration = Duration::from_secs(12);
 
 fn serve(place: Place, options: &[&str]) -> Server {
     let socket = place.text("sock");
@@ -29,7 +24,7 @@ fn at(server: &Server, arguments: &[&str]) -> Command {
     command
 }
 
-fn value_in(file: &Path) -> Option<u64> {
+pub(crate) fn value_in(file: &Path) -> Option<u64> {
     let manager = Manager::builder().restore(file).start().ok()?;
     let value = manager.named("x").value(&0_u64).unwrap().get().unwrap();
     manager.shutdown().unwrap();
@@ -103,7 +98,7 @@ fn a_snapshot_is_a_file_that_another_server_begins_with() {
     assert!(!server.place.path("other").exists());
 }
 
-fn children_of(server: &Server) -> Vec<u32> {
+pub(crate) fn children_of(server: &Server) -> Vec<u32> {
     let id = server.child.id();
     let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
     children.split_whitespace().map(|child| child.parse().unwrap()).collect()
@@ -153,7 +148,7 @@ fn a_signal_ends_a_server_that_still_restores_its_objects() {
 }
 
 /// Begins a snapshot, and stops the process that writes it, which is not the server. Returns the command and that process.
-fn stopped_snapshot(server: &Server, file: &str) -> (Child, u32) {
+pub(crate) fn stopped_snapshot(server: &Server, file: &str) -> (Child, u32) {
     let before = children_of(server);
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -177,17 +172,21 @@ fn stopped_snapshot(server: &Server, file: &str) -> (Child, u32) {
     }
 }
 
-fn pid(number: u32) -> Pid {
+pub(crate) fn pid(number: u32) -> Pid {
     Pid::from_raw(number.cast_signed()).unwrap()
 }
 
-fn filled(place: Place, options: &[&str]) -> Server {
+pub(crate) fn filled(place: Place, options: &[&str]) -> Server {
     let server = serve(place, options);
-    let manager = Manager::connect(&server.addresses[0]).unwrap();
+    fill(&Manager::connect(&server.addresses[0]).unwrap());
+    server
+}
+
+/// Makes objects that take a while to be written.
+pub(crate) fn fill(manager: &Manager) {
     let list = manager.named("list").list::<Vec<u8>>().unwrap();
     list.extend(&vec![vec![1; 100_000]; 200]).unwrap();
     manager.named("x").value(&4_u64).unwrap();
-    server
 }
 
 #[test]
@@ -201,26 +200,6 @@ fn clients_are_served_while_a_snapshot_is_written() {
         assert!(ended(&mut snapshot).success());
         assert_eq!(value_in(file.as_ref()), Some(4));
     }
-}
-
-#[test]
-fn shutdown_returns_when_everything_is_saved() {
-    let place = Place::new();
-    let kept = place.text("kept");
-    let mut server = filled(place, &["--keep", &kept]);
-    // The server waits for this one, which replaces the same file, and then saves.
-    let (mut snapshot, writer) = stopped_snapshot(&server, &kept);
-    let mut command = at(&server, &["shutdown"]);
-    let (sender, outcome) = channel();
-    let shutdown = thread::Builder::new().spawn(move || sender.send(run(&mut command)).unwrap()).unwrap();
-    let early = outcome.recv_timeout(LONG);
-    assert!(early.is_err(), "the server has not ended: {early:?}");
-    kill_process(pid(writer), Signal::CONT).unwrap();
-    outcome.recv_timeout(DEADLINE).unwrap().printed("");
-    shutdown.join().unwrap();
-    assert!(ended(&mut snapshot).success(), "it is told before the server ends");
-    assert_eq!(ended(&mut server.child).code(), Some(0));
-    assert_eq!(value_in(kept.as_ref()), Some(4));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Connecting to a manager.
 
-use manager_rt::{Address, ConnectError, Manager, ReachError};
+use manager_rt::{Address, ConnectError, Fault, Manager, ReachError};
 
 use crate::args::Target;
 use crate::failure::Failure;
@@ -21,6 +21,18 @@ impl Connection {
     pub(crate) fn open(target: &Target) -> Result<Self, Failure> {
         let address = shown(target)?;
         Self::try_open(target)?.map_err(|error| refused(target, &address, &error))
+    }
+
+    /// Connects, unless the server is ending: then, it returns its address.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) fn open_unless_ending(target: &Target) -> Result<Result<Self, String>, Failure> {
+        let address = shown(target)?;
+        match Self::try_open(target)? {
+            Err(error) if is_ending(&error) => Ok(Err(address)),
+            opened => opened.map(Ok).map_err(|error| refused(target, &address, &error)),
+        }
     }
 
     /// Connects, and returns what the library says if that fails.
@@ -56,6 +68,11 @@ fn shown(target: &Target) -> Result<String, Failure> {
     Ok(address.map_err(|error| Failure::Usage(error.to_string()))?.to_string())
 }
 
+/// Returns `true` if the server at the address saves its objects for the last time.
+pub(crate) const fn is_ending(error: &ReachError) -> bool {
+    matches!(error, ReachError::Connect { error: ConnectError::Refused(Fault::Ending), .. })
+}
+
 /// Says why a manager cannot be reached, and what to do.
 fn refused(target: &Target, address: &str, error: &ReachError) -> Failure {
     let reason = match error {
@@ -75,6 +92,7 @@ fn advice(target: &Target, error: &ConnectError) -> &'static str {
         ConnectError::Rejected => ": is --key-file that of the server, and --address that of its port?",
         ConnectError::KeyTooShort { .. } if has_key => ": make a longer one with `mp-manager keygen`",
         ConnectError::KeyTooShort { .. } => ": give --key-file",
+        ConnectError::Refused(Fault::Ending) => "; `mp-manager shutdown` waits for its end",
         ConnectError::Refused(_) => ": raise the limit of `mp-manager serve --clients`",
         _ => "",
     }
