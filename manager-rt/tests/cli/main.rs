@@ -3,6 +3,7 @@
 
 mod activation;
 mod arguments;
+mod ending;
 mod getting;
 mod guide;
 mod keeping;
