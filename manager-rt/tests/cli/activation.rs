@@ -1,14 +1,18 @@
 //! The units of the guide's page: `serve` with sockets that a service manager has passed.
 
 use std::fs;
+use std::io::{ErrorKind, Read};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use manager_rt::Manager;
+use mp_sys::testing::eventually;
+use rustix::process::{Signal, kill_process};
 
+use crate::keeping::{fill, pid, stopped_snapshot};
 use crate::program::{DEADLINE, KEY, Place, Server, ended, mp_manager, run};
 
 /// Returns what the guide's unit executes, without the program.
@@ -83,4 +87,30 @@ fn a_given_port_needs_a_key_and_a_given_socket_may_be_beside_an_own_one() {
     server.manager().named("x").value(&1_u8).unwrap();
     let remote = Manager::builder().key(KEY).connect(&address).unwrap();
     assert_eq!(remote.names(), Ok(vec!["x".to_owned()]));
+}
+
+/// A program that connects there while the server saves its objects for the last time waits for the next server.
+#[test]
+fn a_given_socket_is_left_to_the_next_server_while_one_ends() {
+    let place = Place::new();
+    let [socket, own, kept] = ["given", "sock", "kept"].map(|name| place.text(name));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let options = ["serve", "--socket", &own, "--keep", &kept].map(str::to_owned);
+    let mut server = Server::start(place, activated(listener.try_clone().unwrap(), &options));
+    let at = |path: &str| format!("mp+unix:{path}");
+    // The server waits for the process that writes this one.
+    fill(&Manager::connect(&at(&own)).unwrap());
+    let (mut snapshot, writer) = stopped_snapshot(&server, &kept);
+    server.signal("TERM");
+    eventually("it is ending", || run(mp_manager(["ls"]).env("MP_MANAGER", at(&own))).code == Some(3));
+    let mut waiting = UnixStream::connect(&socket).unwrap();
+    run(mp_manager(["ls"]).env("MP_MANAGER", at(&own))).refused(3, &["is ending"]);
+    kill_process(pid(writer), Signal::CONT).unwrap();
+    assert!(ended(&mut snapshot).success());
+    assert_eq!(ended(&mut server.child).code(), Some(0));
+    waiting.set_nonblocking(true).unwrap();
+    let heard = waiting.read(&mut [0]).unwrap_err();
+    assert_eq!(heard.kind(), ErrorKind::WouldBlock, "nobody has accepted it, and nobody has closed it");
+    listener.set_nonblocking(true).unwrap();
+    drop(listener.accept().unwrap());
 }
