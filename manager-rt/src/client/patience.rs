@@ -126,3 +126,22 @@ fn only_takes(call: &Call<Raw<'_>>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{ManagerOp, ObjectId};
+
+    #[test]
+    fn a_call_with_a_time_waits_that_long_for_its_answer_however_long_calls_without_one_wait() {
+        let call = |wait| {
+            let op = Op::Manager(ManagerOp::<Raw<'_>>::Shutdown);
+            Patience::of(&Call { object: ObjectId::MANAGER, thread: 1, wait, op }).answer_by().remaining()
+        };
+        // How long this test may be interrupted between two lines.
+        let slack = Duration::from_secs(600);
+        let hour = Duration::from_secs(3_600);
+        assert!(call(Wait::No) <= ANSWER_PATIENCE);
+        assert!(call(Wait::For(u64::try_from(hour.as_nanos()).unwrap())) > hour - slack);
+    }
+}
