@@ -16,6 +16,8 @@ mod restricted;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "tcp")]
+mod tcp_cut_kinds;
+#[cfg(feature = "tcp")]
 mod tcp_cuts;
 #[cfg(feature = "tcp")]
 mod tcp_errors;

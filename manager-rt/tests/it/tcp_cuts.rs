@@ -11,20 +11,20 @@ use crate::tcp::{KEY, started};
 use crate::tcp_relay::TcpRelay;
 
 /// The tasks and items of a queue.
-const MANY: usize = 2_000;
+pub(crate) const MANY: usize = 2_000;
 /// How long a lock that was held over a connection that has ended may be held.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the caller of an operation learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Learned {
+pub(crate) enum Learned {
     Done,
     Unknown,
     NotDone,
 }
 
 /// Returns what an outcome says.
-fn learned<T, E: Debug>(outcome: Result<T, E>) -> Learned {
+pub(crate) fn learned<T, E: Debug>(outcome: Result<T, E>) -> Learned {
     let Err(error) = outcome else { return Learned::Done };
     let text = format!("{error:?}");
     match text {
@@ -36,22 +36,22 @@ fn learned<T, E: Debug>(outcome: Result<T, E>) -> Learned {
 }
 
 /// A kind of operation, of an object of type `X`.
-struct Kind<X> {
-    name: &'static str,
-    make: fn(&Manager) -> X,
-    run: fn(&X) -> Learned,
+pub(crate) struct Kind<X> {
+    pub(crate) name: &'static str,
+    pub(crate) make: fn(&Manager) -> X,
+    pub(crate) run: fn(&X) -> Learned,
     /// Returns a number that grows by one with each operation that was done, and checks that nobody holds anything.
-    count: fn(&X) -> Option<u64>,
+    pub(crate) count: fn(&X) -> Option<u64>,
 }
 
 impl<X> Kind<X> {
     /// Cuts the connection after every fifth byte of the operation's calls, and of their answers.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         self.check_each(5);
     }
 
     /// Cuts the connection after each so many bytes, and after the last one.
-    fn check_each(&self, step: usize) {
+    pub(crate) fn check_each(&self, step: usize) {
         let server = started();
         let relay = TcpRelay::to(&server.tcp_address().unwrap());
         let client = relay.client(KEY);
@@ -87,11 +87,11 @@ impl<X> Kind<X> {
     }
 }
 
-fn length(count: usize) -> u64 {
+pub(crate) fn length(count: usize) -> u64 {
     u64::try_from(count).unwrap()
 }
 
-fn none<X>(_: &X) -> Option<u64> {
+pub(crate) fn none<X>(_: &X) -> Option<u64> {
     None
 }
 
