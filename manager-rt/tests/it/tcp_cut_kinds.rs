@@ -1,10 +1,11 @@
 //! More kinds of operations over a connection between hosts that ends at any byte: those that take several items, several calls or
-//! several records, and that wait.
+//! several records, that wait, that concern names, and those of async tasks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use manager_rt::{LockError, Manager};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::tcp_cuts::{Kind, Learned, MANY, PATIENCE, learned, length, none};
 
@@ -110,4 +111,93 @@ fn what_waits_and_what_is_held_ends_with_its_connection() {
         count: none,
     }
     .check();
+}
+
+#[test]
+fn names_lists_and_reports_are_whole() {
+    Kind {
+        name: "removing a name",
+        make: Manager::clone,
+        run: |m| {
+            let name = "x";
+            let made = learned(m.named(name).value(&0_u8));
+            if made != Learned::Done {
+                return made;
+            }
+            match m.remove(name) {
+                // It was removed, and the connection ended before that was heard.
+                Err(error) if format!("{error:?}").contains("UnknownName") => Learned::Unknown,
+                outcome => learned(outcome),
+            }
+        },
+        count: none,
+    }
+    .check();
+    Kind {
+        name: "sorting a list",
+        make: |m| {
+            let list = m.named("x").list::<u64>().unwrap();
+            if list.is_empty().unwrap() {
+                list.extend(&[3, 1, 2]).unwrap();
+            }
+            list
+        },
+        run: |x| learned(x.reverse().and_then(|()| x.sort())),
+        count: |x| {
+            let mut items = x.to_vec().unwrap();
+            items.sort_unstable();
+            assert_eq!(items, [1, 2, 3]);
+            None
+        },
+    }
+    .check();
+    Kind {
+        name: "a report",
+        make: Manager::clone,
+        run: |m| learned(m.report().and_then(|_| m.names())),
+        count: none,
+    }
+    .check();
+}
+
+#[test]
+fn operations_of_async_tasks_are_done_once_or_not_at_all() {
+    Kind {
+        name: "an async put",
+        make: |m| (runtime(), m.named("x").queue::<u64>().unwrap()),
+        run: |(runtime, x)| learned(runtime.block_on(x.put_async(&1))),
+        count: |(_, x)| x.len().ok().map(length),
+    }
+    .check();
+    Kind {
+        name: "an async task",
+        make: |m| {
+            let queue = m.named("x").joinable_queue_with::<u64>(0, u32::MAX).unwrap();
+            if queue.is_empty().unwrap() {
+                queue.put_many(&[1; MANY]).unwrap();
+            }
+            (runtime(), queue)
+        },
+        run: |(runtime, x)| {
+            runtime.block_on(async {
+                match x.get_async().await {
+                    Ok(task) => learned(task.done_async().await),
+                    // If it was taken, it comes back.
+                    Err(error) => match learned::<(), _>(Err(error)) {
+                        Learned::Unknown => Learned::NotDone,
+                        learned => learned,
+                    },
+                }
+            })
+        },
+        count: |(_, x)| {
+            mp_sys::testing::eventually("all tasks are back", || x.unfinished().unwrap() == x.len().unwrap());
+            Some(length(MANY - x.unfinished().unwrap()))
+        },
+    }
+    .check();
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
 }
