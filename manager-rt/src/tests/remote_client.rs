@@ -1,7 +1,7 @@
 //! A client on another host, for tests that write and read its stream themselves.
 
 use mp_sys::deadline::Deadline;
-use mp_sys::handshake::{Connecting, Next};
+use mp_sys::handshake::{Connecting, Next, Refusal, Terms};
 use mp_sys::stream::Interest;
 use mp_sys::testing::PATIENCE;
 
@@ -25,8 +25,18 @@ fn read_exact(channel: &Channel, mut into: &mut [u8]) {
 
 /// Connects as a client, and returns the bare stream.
 pub(crate) fn connect(address: &Address) -> Channel {
+    let channel = connect_on(address, frame::terms(&KEY)).unwrap();
+    read_exact(&channel, &mut [0; HEAD_BYTES + 16]);
+    channel
+}
+
+/// Connects on other terms, up to the welcome.
+///
+/// # Errors
+/// Why one of the two sides refuses the other.
+#[expect(clippy::panic_in_result_fn, reason = "a test fails by a panic")]
+pub(crate) fn connect_on(address: &Address, terms: Terms<'_>) -> Result<Channel, Refusal> {
     let channel = transport::open(address, &KEY, Deadline::after(PATIENCE)).unwrap();
-    let terms = frame::terms(&KEY);
     let (mut side, mut said) = Connecting::new(terms, [9; 32]);
     loop {
         assert_eq!(channel.try_write(&said).ok(), Some(said.len()));
@@ -34,12 +44,11 @@ pub(crate) fn connect(address: &Address) -> Channel {
         read_exact(&channel, &mut step);
         match side.hear(terms, &step) {
             Next::Say(bytes) => said = bytes,
-            Next::Agree(_) => break,
-            other => panic!("{other:?}"),
+            Next::Agree(_) => return Ok(channel),
+            Next::Refuse(_, refusal) => return Err(refusal),
+            Next::Wait => panic!("a step is missing"),
         }
     }
-    read_exact(&channel, &mut [0; HEAD_BYTES + 16]);
-    channel
 }
 
 /// Sends the longest record, except for its last byte.
