@@ -37,7 +37,13 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use mp_sys::deadline::now_nanos;
+
     use super::*;
+    use crate::server::Server;
 
     #[test]
     fn new_connections_rest_as_long_as_they_have_worked() {
@@ -65,5 +71,26 @@ mod tests {
             pace.rests_until() == 0
         });
         assert!(rounds.count() < 20, "a little more is too much in the end");
+    }
+
+    #[test]
+    fn new_connections_rest_while_there_are_clients_and_only_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manager.sock");
+        let mut server = Server::bind(&path).unwrap();
+        let now = now_nanos();
+        server.work.arrivals.pace.count(now, now + nanos_of(Duration::from_secs(3_600)));
+        let accept = |server: &mut Server| {
+            server.work.arrivals.may_come();
+            server.work.let_in();
+            server.work.peers()
+        };
+        let _first = UnixStream::connect(&path).unwrap();
+        assert_eq!(accept(&mut server), 1, "there is nobody who could use the time");
+        server.work.state.connect().unwrap();
+        let _second = UnixStream::connect(&path).unwrap();
+        assert_eq!(accept(&mut server), 1, "the time is that of the client");
+        server.work.arrivals.pace = Pace::default();
+        assert_eq!(accept(&mut server), 2, "the rest is over");
     }
 }
