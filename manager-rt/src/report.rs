@@ -37,7 +37,8 @@ pub struct Report {
 /// Calls that wait for each other in a circle: each waits for a lock that the thread of the next one holds, and the last waits
 /// for the first.
 ///
-/// Locks that tasks of an async runtime hold are not part of any: the manager does not know which task waits for which.
+/// Locks that tasks of an async runtime hold are not part of any. Their guards may move to other tasks, and a task may wait for several
+/// things at the same time, so the manager does not know which task waits for which.
 ///
 /// # Source
 /// `SHOW ENGINE INNODB STATUS` of MySQL, "LATEST DETECTED DEADLOCK".
