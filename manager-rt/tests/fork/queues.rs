@@ -140,14 +140,18 @@ fn a_waiter_for_the_end_of_all_tasks_is_killed() {
 fn a_task_that_kills_its_workers_fails() {
     with_manager(|manager| {
         let queue: JoinableQueue<u64> = manager.joinable_queue_with(0, 3).unwrap();
+        let is_read = manager.event().unwrap();
         queue.put(&13).unwrap();
         for deliveries in 1..=3 {
             let victim = spawn(|| {
                 let task = queue.get().unwrap();
                 assert_eq!(task.deliveries(), deliveries);
+                is_read.set().unwrap();
                 hang();
             });
-            until_held(manager, 1);
+            // One that it has not read is not its fault.
+            assert_eq!(is_read.wait_timeout(PATIENCE), Ok(true));
+            is_read.clear().unwrap();
             kill(&victim);
             until_held(manager, 0);
         }
