@@ -41,6 +41,8 @@ mod session;
 mod setup;
 mod stored;
 mod tls;
+#[cfg(test)]
+mod undo;
 mod value;
 mod wait;
 mod words;
