@@ -83,7 +83,7 @@ impl Command {
 
     /// Calls a script of an object. It finds the keys of the object by that of its head.
     pub(super) fn of(script: &'static Script, keys: &Keys, object: ObjectId) -> Self {
-        Self::new(script).keys(keys, object, [""])
+        Self::new(script).with_keys(keys, object, [""])
     }
 
     /// Calls a script of an object. The first argument is the number of the kind.
@@ -97,16 +97,16 @@ impl Command {
 
     /// Calls a script whose only key is that of the data of an object.
     pub(super) fn on_data(script: &'static Script, keys: &Keys, object: ObjectId, kind: Kind) -> Self {
-        Self::new(script).keys(keys, object, [data_of(kind)])
+        Self::new(script).with_keys(keys, object, [data_of(kind)])
     }
 
     /// Adds the keys of another object.
     pub(super) fn and(self, keys: &Keys, object: ObjectId, kind: Kind) -> Self {
         let [head, _, order] = ENDS;
-        self.keys(keys, object, [head, data_of(kind), order])
+        self.with_keys(keys, object, [head, data_of(kind), order])
     }
 
-    fn keys<const N: usize>(mut self, keys: &Keys, object: ObjectId, ends: [&str; N]) -> Self {
+    fn with_keys<const N: usize>(mut self, keys: &Keys, object: ObjectId, ends: [&str; N]) -> Self {
         ends.iter().for_each(|end| keys.add(&mut self.keys, object, end));
         self
     }

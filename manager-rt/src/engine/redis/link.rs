@@ -257,10 +257,18 @@ impl Link {
     }
 
     fn evaluate(&self, command: &Command) -> Result<Result<Item, RedisError>, CallError> {
-        let outcome = self.converse(&command.packed(false), 1)?;
+        self.evaluate_packed(|with_text| command.packed(with_text))
+    }
+
+    /// Runs a script that is packed by its name, or with its text.
+    fn evaluate_packed(
+        &self,
+        packed: impl Fn(bool) -> Vec<u8>,
+    ) -> Result<Result<Item, RedisError>, CallError> {
+        let outcome = self.converse(&packed(false), 1)?;
         if outcome.as_ref().is_err_and(lacks_script) {
             // Redis forgets its scripts when it is restarted, or when it is told to.
-            return self.converse(&command.packed(true), 1);
+            return self.converse(&packed(true), 1);
         }
         Ok(outcome)
     }
