@@ -7,6 +7,7 @@
 //! | [`session`], [`keeper`], [`run`] | what a process holds, and until when |
 //! | [`held`], [`wait`], [`mod@line`] | calls that take something or wait |
 //! | [`plain`] | what needs no script |
+//! | [`pipeline`] | what is sent together |
 //! | [`script`], [`ordinary`], [`page`], [`numbers`] | scripts, and what they share |
 //! | [`stored`], [`answer`], [`command`], [`words`] | values, answers and calls in the form of Redis |
 //! | the others | the scripts of one kind of object each, and of the manager itself |
@@ -30,6 +31,7 @@ mod numbers;
 mod objects;
 mod ordinary;
 mod page;
+mod pipeline;
 mod plain;
 mod queue;
 mod refusal;
