@@ -9,6 +9,7 @@
 //! | [`plain`] | what needs no script |
 //! | [`pipeline`] | what is sent together |
 //! | [`script`], [`ordinary`], [`page`], [`numbers`] | scripts, and what they share |
+//! | [`mod@transaction`], [`undo`] | several scripts that happen as one, or not at all |
 //! | [`stored`], [`answer`], [`command`], [`words`] | values, answers and calls in the form of Redis |
 //! | the others | the scripts of one kind of object each, and of the manager itself |
 
@@ -43,7 +44,7 @@ mod session;
 mod setup;
 mod stored;
 mod tls;
-#[cfg(test)]
+mod transaction;
 mod undo;
 mod value;
 mod wait;
@@ -58,15 +59,17 @@ use mp_sys::key::Key;
 use mp_sys::line::Short;
 use redis::{RedisError, Value as Item};
 
-use self::command::{Command, Keys};
+use self::command::{Command, Keys, check};
 use self::connection::OpenError;
 use self::keeper::Order;
 use self::link::Link;
 use self::session::{Sessions, Terms};
 use self::tls::Trust;
+use self::transaction::Transaction;
 use crate::OsError;
 use crate::address::{Address, RedisUrl};
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity, Warning};
+use crate::limits::TRANSACTION_OPS_MAX;
 use crate::proto::{
     Answer, Call, Fault, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp, Step,
 };
@@ -258,7 +261,7 @@ impl Backend for Redis {
         let caps =
             Caps::new(NAME).kinds(Kinds::ALL).references(References::None).exact_counts(true).fair(true);
         let caps = caps.death(death).unread_returns(true).requeue_front(true);
-        caps.atomic_put_many(true).closes(true).joins(true)
+        caps.atomic_put_many(true).closes(true).joins(true).transactions(true)
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
@@ -297,6 +300,25 @@ impl Backend for Redis {
         let mut answers = self.link.run_all(&commands)?.into_iter();
         let answer = |place: Option<_>| place.or_else(|| answers.next()).ok_or(CallError::Protocol);
         places.into_iter().map(answer).collect()
+    }
+
+    fn transaction(&self, _thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
+        self.check_open()?;
+        check(steps.len(), TRANSACTION_OPS_MAX)?;
+        let mut commands = Vec::with_capacity(steps.len());
+        for Step { object, op } in steps {
+            if !transaction::may_be_part(&op) {
+                return Err(Fault::NotInTransaction.into());
+            }
+            commands.push(self.command(object, op)?.ok_or(Fault::NotInTransaction)?);
+        }
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.link.run_as_one(&Transaction::new(&self.keys, commands)).map_err(|error| match error {
+            CallError::Fault(fault) => self.explain(fault),
+            error => error,
+        })
     }
 
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {

@@ -149,6 +149,14 @@ impl Command {
         self.script
     }
 
+    pub(super) const fn keys(&self) -> &Words {
+        &self.keys
+    }
+
+    pub(super) const fn arguments(&self) -> &Words {
+        &self.arguments
+    }
+
     /// Returns the command by which Redis runs the script that it knows, or the one that also contains its text.
     pub(super) fn packed(&self, with_text: bool) -> Vec<u8> {
         let compiled = self.script.compiled();

@@ -23,9 +23,10 @@ use super::plain::Plain;
 use super::refusal::{failed, is_full, lacks_script, refused, unreachable_by};
 use super::run::{Run, info_of, run_in};
 use super::tls::Trust;
+use super::transaction::{Transaction, answers_in};
 use crate::OsError;
 use crate::backend::CallError;
-use crate::proto::{Answer, Fault, Payload};
+use crate::proto::{Answer, Fault, Payload, Reply};
 
 /// How long a call without a wait may take before its outcome counts as unknown.
 pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -273,6 +274,16 @@ impl Link {
             return self.converse(&packed(true), 1);
         }
         Ok(outcome)
+    }
+
+    /// Runs several operations as one.
+    ///
+    /// # Errors
+    /// [`CallError`], also the fault of the operation because of which none was done.
+    pub(super) fn run_as_one(&self, transaction: &Transaction) -> Result<Vec<Reply<Payload>>, CallError> {
+        let why = |error| if is_full(&error) { Fault::NoSpace.into() } else { refused(&error) };
+        let item = self.evaluate_packed(|with_text| transaction.packed(with_text))?.map_err(why)?;
+        Ok(answers_in(item)??)
     }
 
     /// Runs one command of Redis.

@@ -148,6 +148,7 @@ end
 
 /// The commands of scripts that need no undoing: they read, or concern only answers that nobody reads.
 #[cfg(test)]
+#[cfg(test)]
 const HARMLESS: &[&str] = &[
     "EXISTS",
     "GET",
