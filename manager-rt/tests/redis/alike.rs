@@ -59,7 +59,7 @@ fn index() -> impl Strategy<Value = u64> {
     prop_oneof![8 => 0_u64..6, 1 => Just(u64::MAX), 1 => Just(1 << 53)]
 }
 
-fn list_op() -> impl Strategy<Value = ListOp<Payload>> {
+pub(crate) fn list_op() -> impl Strategy<Value = ListOp<Payload>> {
     let scan = || {
         (value(), 0_u64..3, prop::option::of(0_u64..12)).prop_map(|(value, from, version)| Scan {
             value,
@@ -95,7 +95,7 @@ fn list_op() -> impl Strategy<Value = ListOp<Payload>> {
     ]
 }
 
-fn dict_op() -> impl Strategy<Value = DictOp<Payload>> {
+pub(crate) fn dict_op() -> impl Strategy<Value = DictOp<Payload>> {
     prop_oneof![
         key().prop_map(DictOp::Get),
         (key(), value()).prop_map(|(key, value)| DictOp::Insert(key, value)),
@@ -122,7 +122,7 @@ fn dict_op() -> impl Strategy<Value = DictOp<Payload>> {
     ]
 }
 
-fn namespace_op() -> impl Strategy<Value = NamespaceOp<Payload>> {
+pub(crate) fn namespace_op() -> impl Strategy<Value = NamespaceOp<Payload>> {
     let name = || prop::sample::select(vec!["a", "b", "c", "", "_private"]).prop_map(str::to_owned);
     prop_oneof![
         (name(), 0_u64..2).prop_map(|(name, print)| NamespaceOp::Get { name, print }),
@@ -132,7 +132,7 @@ fn namespace_op() -> impl Strategy<Value = NamespaceOp<Payload>> {
     ]
 }
 
-fn value_op() -> impl Strategy<Value = ValueOp<Payload>> {
+pub(crate) fn value_op() -> impl Strategy<Value = ValueOp<Payload>> {
     prop_oneof![
         Just(ValueOp::Get),
         value().prop_map(ValueOp::Set),
@@ -142,7 +142,7 @@ fn value_op() -> impl Strategy<Value = ValueOp<Payload>> {
     ]
 }
 
-fn array_op() -> impl Strategy<Value = ArrayOp<Payload>> {
+pub(crate) fn array_op() -> impl Strategy<Value = ArrayOp<Payload>> {
     prop_oneof![
         Just(ArrayOp::Len),
         index().prop_map(ArrayOp::Get),
@@ -160,7 +160,7 @@ fn array_op() -> impl Strategy<Value = ArrayOp<Payload>> {
     ]
 }
 
-fn queue_op() -> impl Strategy<Value = QueueOp<Payload>> {
+pub(crate) fn queue_op() -> impl Strategy<Value = QueueOp<Payload>> {
     prop_oneof![
         9 => value().prop_map(QueueOp::Put),
         3 => prop::collection::vec(value(), 0..5).prop_map(QueueOp::PutMany),
@@ -189,7 +189,7 @@ pub(crate) fn make(backend: &dyn Backend, spec: Spec<Payload>) -> ObjectId {
 }
 
 /// The places of entries are each engine's own business.
-fn without_place(reply: Reply<Payload>, kind: Kind) -> Reply<Payload> {
+pub(crate) fn without_place(reply: Reply<Payload>, kind: Kind) -> Reply<Payload> {
     match reply {
         Reply::Entries { entries, .. } => Reply::Entries { entries, place: 0 },
         Reply::Values { values, .. } if kind == Kind::Dict => Reply::Values { values, version: 0 },

@@ -13,6 +13,7 @@ mod queues;
 mod restarts;
 mod server;
 mod tasks;
+mod transactions;
 mod traps;
 mod unsure;
 mod warnings;

@@ -146,3 +146,25 @@ pub(super) const fn may_be_part(op: &Op<Raw<'_>>) -> bool {
         Op::Manager(_) | Op::Lock(_) | Op::Semaphore(_) | Op::Barrier(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_and_refusals() {
+        let answers = Item::Array(vec![Item::Int(0), Item::Array(vec![Item::Int(2), Item::Int(7)])]);
+        let all = Item::Array(vec![Item::Int(1), answers]);
+        assert_eq!(answers_in(all), Ok(Ok(vec![Reply::Done, Reply::Count(7)])));
+        let refused = Item::Array(vec![Item::Int(0), Item::Array(vec![Item::Int(-29)])]);
+        assert_eq!(answers_in(refused), Ok(Err(Fault::Full)));
+        for wrong in [
+            Item::Int(1),
+            Item::Array(vec![]),
+            Item::Array(vec![Item::Int(1), Item::Int(1)]),
+            Item::Array(vec![Item::Int(0), Item::Int(0)]),
+        ] {
+            assert_eq!(answers_in(wrong), Err(CallError::Protocol));
+        }
+    }
+}
