@@ -5,6 +5,7 @@
 //! | `mp+unix:PATH` | a server that listens at a socket in the file system | `local` |
 //! | `mp+tcp://HOST:PORT` | a server that listens at a port of a host (feature `tcp`) | `tcp` |
 //! | `redis://HOST:PORT/DATABASE`, `redis+unix:///PATH` | a Redis or Valkey server (feature `redis`) | `redis` |
+//! | `redis+sentinel://HOST:PORT,HOST:PORT/MASTER` | the Redis server that sentinels name (feature `redis`) | `sentinel` |
 //! | `rediss://HOST:PORT/DATABASE` | the same, over encrypted connections (feature `redis-tls`) | `redis` |
 //! | `amqp://HOST:PORT/VHOST` | a RabbitMQ server (feature `rabbitmq`) | `rabbitmq` |
 
@@ -16,6 +17,8 @@ mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
 mod secret;
+#[cfg(feature = "redis")]
+mod sentinel;
 #[cfg(feature = "tcp")]
 mod tcp;
 
@@ -36,6 +39,8 @@ pub(crate) use self::rabbitmq::RabbitMqUrl;
 pub(crate) use self::redis::RedisUrl;
 use self::secret::shown;
 pub(crate) use self::secret::without_password;
+#[cfg(feature = "redis")]
+pub(crate) use self::sentinel::Sentinels;
 #[cfg(feature = "tcp")]
 pub(crate) use self::tcp::HostPort;
 
@@ -61,7 +66,7 @@ pub enum AddressError {
     /// The address is that of another host, and this build lacks the feature `tcp`.
     #[error("this build cannot reach other hosts, because it lacks the feature `tcp`: {0}")]
     NeedsTcp(String),
-    /// This is not the URL of a Redis server, or it has a parameter other than `ns`, `lease` and `ca`, or one with a
+    /// This is not the URL of a Redis server, or it has a parameter other than `ns`, `lease`, `db` and `ca`, or one with a
     /// value that is not permitted.
     #[error("this is not the URL of a Redis server, such as `redis://host:6379/0?ns=app`: {0}")]
     Redis(String),
@@ -174,9 +179,10 @@ impl Address {
             #[cfg(not(feature = "tcp"))]
             Some(("mp+tcp", _)) => Err(AddressError::NeedsTcp(text.to_owned())),
             #[cfg(not(feature = "redis"))]
-            Some(("redis" | "valkey" | "redis+unix" | "valkey+unix", _)) => {
-                Err(AddressError::NeedsRedis(shown(text)))
-            }
+            Some((
+                "redis" | "valkey" | "redis+unix" | "valkey+unix" | "redis+sentinel" | "valkey+sentinel",
+                _,
+            )) => Err(AddressError::NeedsRedis(shown(text))),
             #[cfg(not(feature = "redis-tls"))]
             Some(("rediss" | "valkeys", _)) => Err(AddressError::NeedsRedisTls(shown(text))),
             #[cfg(not(feature = "rabbitmq"))]

@@ -1,4 +1,4 @@
-//! `redis://HOST:PORT/DATABASE`, `redis+unix:///PATH`: a Redis or Valkey server.
+//! `redis://HOST:PORT/DATABASE`, `redis+unix:///PATH`: a Redis or Valkey server. `redis+sentinel://HOST,HOST/MASTER`: that of sentinels.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use redis::{ConnectionInfo, IntoConnectionInfo};
 use crate::address::AddressError;
 use crate::address::namespace::{NAMESPACE, NAMESPACE_DEFAULT, is_namespace};
 use crate::address::secret::shown;
+use crate::address::sentinel::{self, Sentinels};
 use crate::limits::{LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
 
 /// The schemes of the URLs.
@@ -16,6 +17,8 @@ pub(super) const SCHEMES: &[&str] = &[
     "valkey",
     "redis+unix",
     "valkey+unix",
+    sentinel::SCHEMES[0],
+    sentinel::SCHEMES[1],
     #[cfg(feature = "redis-tls")]
     ENCRYPTED[0],
     #[cfg(feature = "redis-tls")]
@@ -35,6 +38,9 @@ const LEASE: &str = "lease";
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RedisUrl {
     text: String,
+    /// The URL from which all but the place of the server is read.
+    server: String,
+    sentinels: Option<Sentinels>,
     namespace: String,
     lease: Duration,
     #[cfg(feature = "redis-tls")]
@@ -48,6 +54,13 @@ impl RedisUrl {
     /// [`AddressError::Redis`].
     pub(crate) fn parse(text: &str) -> Result<(Self, Option<String>), AddressError> {
         let bad = || AddressError::Redis(shown(text));
+        let parts =
+            if sentinel::is_one(text) { Some(sentinel::parts_of(text).ok_or_else(bad)?) } else { None };
+        let (text, sentinels, shown_text) = match parts {
+            Some(parts) => (parts.server, Some(parts.sentinels), Some(parts.text)),
+            None => (text.to_owned(), None, None),
+        };
+        let text = &*text;
         let mut url = redis::parse_redis_url(text).ok_or_else(bad)?;
         let info = info_of(text).ok_or_else(bad)?;
         let password = info.redis_settings().password().map(str::to_owned);
@@ -70,8 +83,11 @@ impl RedisUrl {
                 _ => return Err(bad()),
             }
         }
+        let server = String::from(url);
         let url = Self {
-            text: url.into(),
+            text: shown_text.unwrap_or_else(|| server.clone()),
+            server,
+            sentinels,
             namespace,
             lease,
             #[cfg(feature = "redis-tls")]
@@ -92,6 +108,11 @@ impl RedisUrl {
         self.authorities.as_deref()
     }
 
+    /// Returns the sentinels that know the server, if the URL names some.
+    pub(crate) const fn sentinels(&self) -> Option<&Sentinels> {
+        self.sentinels.as_ref()
+    }
+
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
     }
@@ -103,7 +124,7 @@ impl RedisUrl {
 
     /// Returns how to connect with a password, or without one if it is empty. Returns `None` if the password is not text.
     pub(crate) fn with_password(&self, password: &[u8]) -> Option<ConnectionInfo> {
-        let info = info_of(&self.text)?;
+        let info = info_of(&self.server)?;
         if password.is_empty() {
             return Some(info);
         }
@@ -162,6 +183,12 @@ mod tests {
         {
             assert!(RedisUrl::parse(text).is_ok(), "{text}");
         }
+        let text = "redis+sentinel://ann:s%40crt@one,two:7000/jobs?ns=app&db=3";
+        let (url, password) = RedisUrl::parse(text).unwrap();
+        assert_eq!((&*url.to_string(), &*password.unwrap()), (&*text.replace(":s%40crt", ""), "s@crt"));
+        assert_eq!((url.namespace(), url.sentinels().unwrap().master()), ("app", "jobs"));
+        assert_eq!(url.with_password(b"x").unwrap().redis_settings().db(), 3);
+        assert_eq!(RedisUrl::parse(&url.to_string()), Ok((url, None)));
         let long = |len| format!("redis://host?ns={}", "x".repeat(len));
         assert!(RedisUrl::parse(&long(NAMESPACE_BYTES_MAX)).is_ok());
         for text in [
@@ -172,6 +199,9 @@ mod tests {
             "redis://host?other=1",
             "redis://host?ca=/etc/ca.pem",
             "redis://host#insecure",
+            "redis+sentinel://host",
+            "redis+sentinel://host/jobs?db=x",
+            "redis+sentinel://host/jobs#x",
             "redis+unix:///run/r.sock?pass=secret",
             &long(NAMESPACE_BYTES_MAX + 1),
         ] {

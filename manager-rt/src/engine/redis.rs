@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`link`], [`connection`], [`tls`], [`refusal`] | the connections of a process, and what Redis refuses |
+//! | [`link`], [`connection`], [`sentinel`], [`tls`], [`refusal`] | the connections of a process, and what Redis refuses |
 //! | [`setup`] | what Redis is set to |
 //! | [`session`], [`keeper`], [`run`] | what a process holds, and until when |
 //! | [`held`], [`wait`], [`mod@line`] | calls that take something or wait |
@@ -40,6 +40,7 @@ mod report;
 mod run;
 mod script;
 mod semaphore;
+mod sentinel;
 mod session;
 mod setup;
 mod stored;
@@ -146,6 +147,7 @@ impl Redis {
         let time = deadline.remaining().min(CONNECT_TIME_MAX);
         let info = url.with_password(password.as_bytes()).ok_or(Unreachable::BadPassword)?;
         let (link, keys) = (Link::new(info, Trust::of(url)?, time), Keys::new(url.namespace()));
+        let link = link.found_by(url.sentinels());
         let (mut connection, info) = link.open_first().map_err(not_opened)?;
         let warnings = setup::warnings(info.as_deref(), &mut connection);
         for warning in &warnings {

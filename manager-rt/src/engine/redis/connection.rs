@@ -15,7 +15,7 @@ use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::{above_standard, stream_socket};
 use redis::{ConnectionAddr, ConnectionInfo, ErrorKind, Parser, RedisError, Value as Item};
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvFlags, SendFlags, SocketAddrUnix, recv, send};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrUnix, recv, send, shutdown};
 #[cfg(feature = "redis-tls")]
 use rustls::{ClientConnection, StreamOwned};
 
@@ -152,6 +152,12 @@ impl Connection {
     /// Returns the commands that were sent without waiting for the answers, and that Redis may not have received.
     pub(super) fn into_posted(self) -> impl Iterator<Item = Vec<u8>> {
         self.posted.into_iter()
+    }
+
+    /// Ends the connection, so that its next use finds it broken.
+    pub(super) fn end(&self) {
+        let ended = shutdown(self, Shutdown::Both);
+        tracing::trace!(?ended, "a connection was ended");
     }
 
     /// Waits for an answer.

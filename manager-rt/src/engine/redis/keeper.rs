@@ -140,10 +140,14 @@ fn keep(handed: Handed) -> i32 {
     let Ok(trust) = Trust::of(&url) else { return 1 };
     let (endpoint, parent) = handed.into_parts();
     let patient = Link::new(info.clone(), trust.clone(), order.connect_time.min(ANSWER_TIME_MAX));
+    let patient = patient.found_by(url.sentinels());
     let answer_time = part_of(url.lease(), ANSWERS_PER_LEASE).clamp(ANSWER_TIME_MIN, ANSWER_TIME_MAX);
     let session = Kept {
         // A connection may have died without a word, and the lease goes on.
-        link: Link::new(info, trust, order.connect_time).within(answer_time).since(order.run),
+        link: Link::new(info, trust, order.connect_time)
+            .found_by(url.sentinels())
+            .within(answer_time)
+            .since(order.run),
         keys: Keys::new(url.namespace()),
         lease: url.lease(),
         session: order.session,

@@ -6,6 +6,7 @@
 //! Each new connection learns which run of Redis it leads to. A restart ends all connections, so nobody uses another run
 //! without having seen it here.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -20,11 +21,13 @@ use super::answer::answer_of;
 use super::command::Command;
 use super::connection::{Connection, OpenError};
 use super::plain::Plain;
-use super::refusal::{failed, is_full, lacks_script, refused, unreachable_by};
+use super::refusal::{failed, is_demoted, is_full, lacks_script, refused, unreachable_by};
 use super::run::{Run, info_of, run_in};
+use super::sentinel::{Watch, check_master};
 use super::tls::Trust;
 use super::transaction::{Transaction, answers_in};
 use crate::OsError;
+use crate::address::Sentinels;
 use crate::backend::CallError;
 use crate::proto::{Answer, Fault, Payload, Reply};
 
@@ -38,6 +41,8 @@ const IDLE_CONNECTIONS_MAX: usize = 16;
 pub(super) struct Link {
     info: ConnectionInfo,
     trust: Trust,
+    /// The sentinels that know which server is the master.
+    watch: Option<Watch>,
     connect_time: Duration,
     answer_time: Duration,
     idle: Generations<Mutex<Vec<Connection>>>,
@@ -52,12 +57,18 @@ impl Link {
         Self {
             info,
             trust,
+            watch: None,
             connect_time,
             answer_time: ANSWER_TIME_MAX,
             idle: Generations::new(),
             run: Mutex::new(None),
             restarts: AtomicU64::new(0),
         }
+    }
+
+    /// Asks sentinels for the place of the server, if there are some.
+    pub(super) fn found_by(self, sentinels: Option<&Sentinels>) -> Self {
+        Self { watch: sentinels.cloned().map(Watch::new), ..self }
     }
 
     /// Waits so long for each answer, and for each step of a new connection.
@@ -82,8 +93,15 @@ impl Link {
     }
 
     fn open_and_ask(&self, only_run: bool) -> Result<(Connection, Option<String>), OpenError> {
-        let mut connection = Connection::open(&self.info, &self.trust, self.connect_time)?;
+        let info = match &self.watch {
+            Some(watch) => Cow::Owned(watch.master(&self.info, self.connect_time)?),
+            None => Cow::Borrowed(&self.info),
+        };
+        let mut connection = Connection::open(&info, &self.trust, self.connect_time)?;
         connection.answers_within(self.answer_time)?;
+        if self.watch.is_some() {
+            check_master(&mut connection)?;
+        }
         let info = info_of(&mut connection, only_run)?;
         self.reached(info.as_deref().and_then(run_in));
         Ok((connection, info))
@@ -224,7 +242,12 @@ impl Link {
             };
             outcome = outcome.and(answer);
         }
-        self.put_back(connection);
+        if outcome.as_ref().is_err_and(is_demoted) {
+            // Another server has taken over, and all connections lead to this one. What was posted over them is sent again.
+            self.idle().lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(Connection::end);
+        } else {
+            self.put_back(connection);
+        }
         Ok(outcome)
     }
 

@@ -11,6 +11,11 @@ pub(super) fn lacks_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
+/// Returns whether Redis writes nothing, since another one has taken over.
+pub(super) fn is_demoted(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
 /// Returns why an operation failed that Redis refused.
 pub(super) fn failed(error: &RedisError) -> Result<Answer<Payload>, CallError> {
     if is_full(error) { Ok(Err(Fault::NoSpace)) } else { Err(refused(error)) }
