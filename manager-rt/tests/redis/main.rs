@@ -7,6 +7,7 @@ mod cut;
 mod deaths;
 #[cfg(feature = "redis-tls")]
 mod encrypted;
+mod failovers;
 mod faults;
 mod lines;
 mod queues;
