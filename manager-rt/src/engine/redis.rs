@@ -20,6 +20,7 @@ mod condition;
 mod connection;
 mod dict;
 mod event;
+mod figures;
 mod held;
 mod joinable_queue;
 mod keeper;
@@ -269,6 +270,9 @@ impl Backend for Redis {
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
         self.check_open()?;
         self.sessions.check(&self.link);
+        if let Some(outcome) = self.figures(&call.op) {
+            return outcome;
+        }
         if let Some(outcome) = self.call_of_session(&call) {
             return outcome?.map_err(|fault| self.explain(fault));
         }
