@@ -1,5 +1,6 @@
 //! How long a get over TCP takes beside hostile connections: a thousand silent ones, some that send a byte now and then, some that
-//! send garbage, clients with a wrong key, and a client that reads none of its answers.
+//! send garbage, some that repeat the first message of a client with the key and a part of a record, clients with a wrong key, and a
+//! client that reads none of its answers.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -23,6 +24,9 @@ const SILENT: usize = 1_000;
 const SLOW: usize = 20;
 /// The bytes of one stranger that sends garbage, and a key that the server does not have.
 const GARBAGE: [u8; 4_096] = [0x5a; 4_096];
+/// The length of the first message of a handshake, and the beginning of a record of 64 bytes that follows it.
+const HELLO_BYTES: usize = 48;
+const CUT_RECORD: [u8; 10] = [64, 0, 7, 7, 7, 7, 7, 7, 7, 7];
 /// The answers that are never read: 10 MiB.
 const UNREAD: usize = 10;
 const LONG: usize = 1 << 20;
@@ -36,12 +40,27 @@ struct Hostile {
     unread: RawValue<u64>,
 }
 
+/// Records the first message of a client that has the key.
+fn record_hello() -> Result<[u8; HELLO_BYTES]> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = format!("mp+tcp://{}", listener.local_addr()?);
+    let client =
+        thread::Builder::new().spawn(move || Manager::builder().key(SECRET).connect(&address).map(drop))?;
+    let mut hello = [0; HELLO_BYTES];
+    listener.accept()?.0.read_exact(&mut hello)?;
+    // Nobody has answered it.
+    ensure!(client.join().is_ok_and(|connected| connected.is_err()), "nobody was there");
+    Ok(hello)
+}
+
 /// Attacks a server without a pause.
 fn attack(place: &str, hostile: &Hostile) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
     let connect_all = |count| (0..count).map(|_| TcpStream::connect(place)).collect::<Result<Vec<_>, _>>();
     let (mut silent, mut slow) = (connect_all(SILENT)?, connect_all(SLOW)?);
+    let replayed = [&record_hello()?[..], &CUT_RECORD].concat();
+    let mut replays = connect_all(SLOW)?;
     for round in 0_usize.. {
         // The silent ones are disconnected after some time, and replaced before.
         silent[round % SILENT] = TcpStream::connect(place)?;
@@ -49,6 +68,9 @@ fn attack(place: &str, hostile: &Hostile) -> Result<()> {
         if slow.write_all(&[7]).is_err() {
             *slow = TcpStream::connect(place)?;
         }
+        // The server answers the message, as it must, and waits for the rest of the record.
+        replays[round % SLOW] = TcpStream::connect(place)?;
+        drop(replays[round % SLOW].write_all(&replayed));
         // The server may end it before all is written.
         drop(TcpStream::connect(place)?.write_all(&GARBAGE));
         let refused = Manager::builder().key(GARBAGE.as_slice()).connect(&format!("mp+tcp://{place}"));
