@@ -9,7 +9,7 @@ use manager_rt::conformance::{self, Fixture};
 use manager_rt::limits::{KEYS_MAX, REMOTE_KEY_BYTES_MIN};
 use manager_rt::proto::Fault;
 use manager_rt::{
-    BindError, CallError, Caps, ConnectError, LockError, Manager, ReachError, Server, StartError,
+    BindError, CallError, Caps, ConnectError, LockError, Manager, ReachError, Server, StartError, Stopper,
 };
 use mp_sys::stream::own_process;
 use mp_sys::testing::eventually;
@@ -195,6 +195,15 @@ fn keys_are_long_enough_and_equal() {
     assert!(matches!(short, StartError::KeyTooShort { bytes: 5 }), "{short}");
 }
 
+/// Ends a server, also if the test fails. Otherwise, the test would wait for it.
+struct Stop(Stopper);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 #[test]
 fn a_server_accepts_several_keys_while_they_are_replaced() {
     let folder = tempfile::tempdir().unwrap();
@@ -205,9 +214,10 @@ fn a_server_accepts_several_keys_while_they_are_replaced() {
     let refused = keys(KEYS_MAX).bind(folder.path().join("s")).unwrap_err();
     assert!(matches!(refused, BindError::TooManyKeys { keys } if keys == KEYS_MAX + 1), "{refused}");
     let server = keys(KEYS_MAX - 1).bind(folder.path().join("s")).unwrap();
-    let (stopper, address) = (server.stopper(), server.tcp_addresses()[0].to_string());
+    let (stop, address) = (Stop(server.stopper()), server.tcp_addresses()[0].to_string());
     let local = server.address().to_string();
     std::thread::scope(|scope| {
+        let _stop = stop;
         scope.spawn(|| server.serve().unwrap());
         for number in 0..KEYS_MAX - 1 {
             for address in [&address, &local] {
@@ -222,7 +232,6 @@ fn a_server_accepts_several_keys_while_they_are_replaced() {
         );
         assert_eq!(refusal(&address, OTHER_KEY), ConnectError::Rejected);
         assert_eq!(refusal(&local, OTHER_KEY), ConnectError::Unauthorised);
-        stopper.stop();
     });
 }
 
