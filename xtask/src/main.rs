@@ -12,6 +12,7 @@
 mod bench;
 mod ci;
 mod downstream;
+mod engines;
 mod models;
 mod step;
 mod test;
@@ -44,6 +45,8 @@ enum Command {
     Tidy(tidy::Options),
     /// Build and use the packages of the libraries as outside users do, with every set of features.
     Downstream,
+    /// Run the tests of engines against those of another Debian, which are downloaded.
+    Engines(engines::Options),
     /// Run the models of the protocols between processes, in every order of their steps.
     Models(models::ModelsOptions),
     /// Run the locks and queues in threads under ThreadSanitizer.
@@ -72,6 +75,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Tidy(options) => tidy::run(&workspace, &options),
         Command::Models(options) => options.command(workspace.target()).pass_through(&workspace),
         Command::Downstream => downstream::run(&workspace),
+        Command::Engines(options) => engines::run(&workspace, &options),
         Command::Tsan => tsan::run(&workspace),
         Command::Bench(options) => options.command().pass_through(&workspace),
         Command::Crash(options) => options.command().pass_through(&workspace),
