@@ -122,6 +122,31 @@ fn every_word_of_a_tree_counts_the_same_whoever_is_killed() {
     }
 }
 
+/// The words are in a private Redis, in which nothing is left.
+#[cfg(feature = "redis")]
+#[test]
+fn words_are_exact_in_redis_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let mut start = Command::new("redis-server");
+    start.args(["--port", "0", "--save", "", "--unixsocket"]).arg(&socket).arg("--dir").arg(folder.path());
+    let mut server = Running::start(&mut start).unwrap();
+    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        assert!(server.is_running(), "Redis has ended");
+        thread::yield_now();
+    }
+    let root = plant_files(20, b"The quick brown fox jumps over the lazy dog, and THE dog sleeps.\n");
+    let expected = &ranking_of_folder(root.path())[..4];
+    let url = format!("redis+unix://{}?ns=words", socket.display());
+    for kills in ["0", "20"] {
+        let way = ["--workers", "3", "--kill", kills, "--top", "4", "--manager", &url];
+        let report = report(&way, &[root.path()]);
+        assert_eq!(report.top.as_deref(), Some(expected), "{kills} kills");
+    }
+    let left = Command::new("redis-cli").arg("-s").arg(&socket).arg("keys").arg("*:o:*").output().unwrap();
+    assert_eq!(String::from_utf8(left.stdout).unwrap().trim(), "");
+}
+
 #[test]
 fn words_are_exact_in_every_run_with_kills() {
     let root = plant_files(20, b"The quick brown fox jumps over the lazy dog, and THE dog sleeps.\n");

@@ -37,6 +37,10 @@ pub(crate) struct Args {
     /// there count.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=i64::from(TOP_MAX)))]
     pub(crate) top: Option<u32>,
+    /// Count the words in the manager at this address, such as `redis://host?ns=tally`, instead of one that is started for them. What
+    /// they need there is removed at the end.
+    #[arg(long, value_name = "URL", requires = "top")]
+    pub(crate) manager: Option<String>,
     /// Also measure a single worker. All measured runs come after one that warms the file cache.
     #[arg(long)]
     pub(crate) compare: bool,

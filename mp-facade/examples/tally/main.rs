@@ -1,7 +1,7 @@
 //! Counts a tree of real files with several processes, any of which may be killed at any instruction.
 //!
 //! ```text
-//! cargo run --release -p mp-facade --example tally -- [--workers N] [--kill N] [--top K] [--compare] [--json] [PATH…]
+//! cargo run --release -p mp-facade --example tally -- [--workers N] [--kill N] [--top K] [--manager URL] [--compare] [--json] [PATH…]
 //! ```
 //!
 //! It counts files, bytes, lines (newline bytes), words (runs of ASCII letters), and each letter in either case; `--help`
@@ -14,7 +14,8 @@
 //!   (`parent`, `ledger`). Try it with `--kill 20` (`plan`).
 //! - With `--top K`, the words are counted in the dict of a manager, a separate process to which each worker connects. A
 //!   worker adds the words of a task in transactions, each of which claims its own key, so words that are sent twice count
-//!   once (`words`, `ranking`).
+//!   once (`words`, `ranking`). With `--manager URL`, the dict is in a manager that runs already, such as a Redis server
+//!   (`--features redis`), and nothing else changes.
 //! - `join` returns when all tasks are finished, and the summary shows what each tier did (`total`).
 //!
 //! Exit code: 0, even if some files could not be read (they are listed); 1 if the count failed; 2 for bad arguments.
@@ -79,7 +80,8 @@ fn run(args: &Args) -> Result<()> {
     bar.finish_and_clear();
     let walk = start.elapsed();
 
-    let order = Order { workers: args.workers(), kills: args.kill, top: args.top };
+    let (top, manager) = (args.top, args.manager.as_deref());
+    let order = Order { workers: args.workers(), kills: args.kill, top, manager };
     let in_peace = Order { kills: 0, ..order };
     if args.compare {
         // Otherwise the first of the two would read from the disk what the second one finds in memory.
@@ -99,7 +101,7 @@ fn run(args: &Args) -> Result<()> {
     print(&(report::text(&run, walk) + &comparison))
 }
 
-fn count(tree: &Tree, order: Order, what: &str) -> Result<Run> {
+fn count(tree: &Tree, order: Order<'_>, what: &str) -> Result<Run> {
     let template = format!("{what} {{wide_bar}} {{bytes}} of {{total_bytes}}, {{bytes_per_sec}}");
     let bar = progress(&template, Some(tree.bytes));
     let run = parent::count(tree, order, &bar);

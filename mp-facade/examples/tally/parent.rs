@@ -24,13 +24,15 @@ const FAILURES_MAX: u32 = 10;
 
 /// The settings of a run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Order {
+pub(crate) struct Order<'a> {
     /// The most processes that work at the same time.
     pub(crate) workers: usize,
     /// The number of workers to kill.
     pub(crate) kills: u32,
     /// How many words to rank, if any.
     pub(crate) top: Option<u32>,
+    /// The address of the manager in which they are counted, if it is not started for that.
+    pub(crate) manager: Option<&'a str>,
 }
 
 /// The results of a run.
@@ -48,14 +50,15 @@ pub(crate) struct Run {
 }
 
 /// Counts the whole tree.
-pub(crate) fn count(tree: &Tree, order: Order, bar: &ProgressBar) -> Result<Run> {
-    let Order { workers, kills, top } = order;
+pub(crate) fn count(tree: &Tree, order: Order<'_>, bar: &ProgressBar) -> Result<Run> {
+    let Order { workers, kills, top, manager } = order;
     let items = tree.items.len();
     let start = Instant::now();
     // The kills do not count as failures of an item, even if all of them hit the same one.
     let deliveries = 1_u32.saturating_add(kills).saturating_add(FAILURES_MAX);
     let mut shared = Shared::new(items, deliveries)?;
-    shared.ranking = top.map(|_| Ranking::start(Manager::builder())).transpose()?;
+    let ranking = || manager.map_or_else(|| Ranking::start(Manager::builder()), Ranking::connect);
+    shared.ranking = top.map(|_| ranking()).transpose()?;
     let mut parent = Parent {
         tree,
         shared: &shared,

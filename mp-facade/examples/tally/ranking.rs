@@ -1,6 +1,6 @@
 //! The frequencies of words, in the dict of a manager: the third tier of the count.
 //!
-//! The parent starts the manager, a separate process, before it forks, and each worker opens its own connection. A worker
+//! The parent starts the manager, a separate process, before it forks, or connects to one, and each worker opens its own connection. A worker
 //! adds the words of an item in transactions of at most [`ENTRIES_AT_ONCE_MAX`] words, so that the manager serves others in
 //! between. Each transaction claims its own key: item and part.
 //!
@@ -12,10 +12,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hash::{BuildHasher, RandomState};
 
 use mp::manager::limits::ENTRIES_AT_ONCE_MAX;
 use mp::manager::proto::Fault;
-use mp::manager::{Dict, Manager, ManagerBuilder, ObjectError, StartError, TransactionError};
+use mp::manager::{Dict, Manager, ManagerBuilder, ObjectError, ReachError, StartError, TransactionError};
 
 /// Why words are not counted. Another worker would get the same error.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,8 @@ pub(crate) enum RankingError {
     Object(#[from] ObjectError),
     #[error("the words cannot be counted: {0}")]
     Start(#[from] StartError),
+    #[error("the words cannot be counted: {0}")]
+    Reach(#[from] ReachError),
 }
 
 /// The key of a part of an item: both numbers.
@@ -40,6 +43,8 @@ pub(crate) struct Ranking {
     counts: Dict<String, u64>,
     /// The parts that were added, each with its number of words.
     added: Dict<Part, u64>,
+    /// What the dicts are called in a manager that others use as well. One that was started ends with the run.
+    names: Option<[String; 2]>,
 }
 
 /// The words that a run found.
@@ -60,7 +65,16 @@ impl Ranking {
     pub(crate) fn start(builder: ManagerBuilder) -> Result<Self, RankingError> {
         let manager = builder.start()?;
         let (counts, added) = (manager.dict()?, manager.dict()?);
-        Ok(Self { manager, counts, added })
+        Ok(Self { manager, counts, added, names: None })
+    }
+
+    /// Connects to a manager that runs already, and makes dicts there that no other run has.
+    pub(crate) fn connect(url: &str) -> Result<Self, RankingError> {
+        let manager = Manager::connect(url)?;
+        let run = RandomState::new().hash_one(0);
+        let names = ["counts", "added"].map(|what| format!("tally {run:016x} {what}"));
+        let (counts, added) = (manager.named(&names[0]).dict()?, manager.named(&names[1]).dict()?);
+        Ok(Self { manager, counts, added, names: Some(names) })
     }
 
     /// Adds the words of an item. Changes nothing if they were added before.
@@ -102,11 +116,16 @@ impl Ranking {
         Ok(ranked)
     }
 
-    /// Ends the manager.
+    /// Ends the manager, or removes what this run has left there.
     pub(crate) fn close(self) -> Result<(), RankingError> {
-        let Self { manager, counts, added } = self;
+        let Self { manager, counts, added, names } = self;
         drop((counts, added));
-        Ok(manager.shutdown().map_err(ObjectError::from)?)
+        match names {
+            Some(names) => names.iter().try_for_each(|name| manager.remove(name)),
+            None => manager.shutdown(),
+        }
+        .map_err(ObjectError::from)?;
+        Ok(())
     }
 }
 
