@@ -144,6 +144,46 @@ fn it_counts_exactly_over_a_bad_link_that_is_cut() {
     counts_exactly(TwoHosts::joined_in(weather), "400");
 }
 
+/// Both programs use a private Redis, which is killed and started again in the middle, and in which nothing is left. Its answers are on its disk.
+#[cfg(feature = "redis")]
+#[test]
+fn it_counts_exactly_in_a_redis_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    let redis = || {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
+        command.arg("--unixsocket").arg(&socket).arg("--dir").arg(folder.path());
+        let program = Program::run(command);
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            assert!(Instant::now() < program.deadline, "Redis does not listen");
+            thread::yield_now();
+        }
+        program
+    };
+    let server = redis();
+    let url = format!("redis+unix://{}?ns=jobs", socket.display());
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(program("two_hosts"));
+        command.args(arguments);
+        Program::run(command)
+    };
+    let mut serving = start(&["serve", &url, "--tasks", "500"]);
+    serving.line(" tasks at redis+unix://");
+    let (mut worker, killed) = (start(&["work", &url]), start(&["work", &url]));
+    worker.line("50 tasks done");
+    drop(killed);
+    drop(server);
+    fs::remove_file(&socket).unwrap();
+    let server = redis();
+    let lines = serving.finish();
+    assert!(lines.iter().any(|line| line.starts_with(PRIMES)), "{lines:?}");
+    worker.finish();
+    let left = Command::new("redis-cli").arg("-s").arg(&socket).arg("keys").arg("*:o:*").output().unwrap();
+    assert_eq!(String::from_utf8(left.stdout).unwrap().trim(), "");
+    drop(server);
+}
+
 /// Returns the commands of the guide, with the program of an example instead of `cargo run`.
 fn with_program(commands: &str, name: &str) -> String {
     let (before, after) = commands.split_once(&format!("cargo run --bin {name} --")).unwrap();

@@ -7,12 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use mp::manager::proto::Fault;
-use mp::manager::{CallError, GetError, Manager, ObjectError, ReachError, TransactionError};
+use mp::manager::{GetError, Manager, ObjectError, ReachError, TransactionError};
 
-use crate::{ENDINGS, Range, TASKS, say};
-
-/// The pause before the manager is called again after it was out of reach.
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::{ENDINGS, PAUSE, Range, TASKS, builder, is_out_of_reach, say};
 
 /// A worker reports each time that it has done so many tasks.
 const REPORT: u64 = 50;
@@ -25,7 +22,7 @@ struct Done {
     cuts: u64,
 }
 
-pub(crate) fn run(address: &str, key_file: &Path, patience: Duration) -> Result<()> {
+pub(crate) fn run(address: &str, key_file: Option<&Path>, patience: Duration) -> Result<()> {
     let manager = connect(address, key_file, patience)?;
     let queue = manager.named(TASKS).joinable_queue::<Range>()?;
     let endings = manager.named(ENDINGS).dict::<u8, u64>()?;
@@ -72,21 +69,15 @@ pub(crate) fn run(address: &str, key_file: &Path, patience: Duration) -> Result<
 }
 
 /// Connects, and tries again while nobody is there.
-fn connect(address: &str, key_file: &Path, patience: Duration) -> Result<Manager> {
+fn connect(address: &str, key_file: Option<&Path>, patience: Duration) -> Result<Manager> {
     let began = Instant::now();
     loop {
-        let builder = Manager::builder().key_file(key_file).context(key_file.display().to_string())?;
-        match builder.connect(address) {
+        match builder(key_file)?.connect(address) {
             Ok(manager) => return Ok(manager),
             Err(ReachError::Connect { .. }) if began.elapsed() < patience => thread::sleep(PAUSE),
             Err(error) => return Err(error).context(address.to_owned()),
         }
     }
-}
-
-/// Returns `true` for an error after which the same manager may be there again.
-fn is_out_of_reach(error: &CallError) -> bool {
-    matches!(error, CallError::ServerGone | CallError::OutcomeUnknown)
 }
 
 /// Returns how many primes of a range end in each digit.
