@@ -8,8 +8,11 @@
 //! | `redis+sentinel://HOST:PORT,HOST:PORT/MASTER` | the Redis server that sentinels name (feature `redis`) | `sentinel` |
 //! | `rediss://HOST:PORT/DATABASE` | the same, over encrypted connections (feature `redis-tls`) | `redis` |
 //! | `amqp://HOST:PORT/VHOST` | a RabbitMQ server (feature `rabbitmq`) | `rabbitmq` |
+//! | `redis://… amqp://…` | a Redis server for objects, and a RabbitMQ server for queues (both features) | `mixed` |
 
 mod local;
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+mod mixed;
 #[cfg(any(feature = "redis", feature = "rabbitmq"))]
 mod namespace;
 #[cfg(feature = "rabbitmq")]
@@ -31,6 +34,8 @@ use mp_sys::line::Short;
 
 pub use self::local::PATH_BYTES_MAX;
 use self::local::SocketPath;
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+pub(crate) use self::mixed::MixedUrl;
 #[cfg(any(feature = "redis", feature = "rabbitmq"))]
 pub use self::namespace::NAMESPACE_BYTES_MAX;
 #[cfg(feature = "rabbitmq")]
@@ -116,6 +121,9 @@ pub(crate) enum Endpoint {
     /// A RabbitMQ server.
     #[cfg(feature = "rabbitmq")]
     RabbitMq(RabbitMqUrl),
+    /// A Redis server and a RabbitMQ server.
+    #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+    Mixed(Box<MixedUrl>),
 }
 
 impl Address {
@@ -144,6 +152,8 @@ impl Address {
             Endpoint::Redis(_) => None,
             #[cfg(feature = "rabbitmq")]
             Endpoint::RabbitMq(_) => None,
+            #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+            Endpoint::Mixed(_) => None,
         }
     }
 
@@ -152,6 +162,11 @@ impl Address {
     /// # Errors
     /// [`AddressError`].
     pub(crate) fn with_password(text: &str) -> Result<(Self, Option<Key>), AddressError> {
+        #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+        if text.contains(mixed::BETWEEN) && redis::SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+            let (url, passwords) = MixedUrl::parse(text)?;
+            return Ok((Self { endpoint: Endpoint::Mixed(Box::new(url)) }, passwords));
+        }
         match text.split_once(':') {
             #[cfg(feature = "redis")]
             Some((scheme, _)) if redis::SCHEMES.contains(&scheme) => {
@@ -164,6 +179,18 @@ impl Address {
                 Ok((Self { endpoint: Endpoint::RabbitMq(url) }, password.map(Key::from)))
             }
             _ => Ok((Self::of_server(text)?, None)),
+        }
+    }
+
+    /// Returns the key with which to connect, of the one that a program has set and the password in the address, if there is one of them.
+    pub(crate) fn key_of(&self, set: Option<Key>, password: Option<Key>) -> Option<Key> {
+        match (&self.endpoint, set, password) {
+            // Each server may have a password of its own.
+            #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+            (Endpoint::Mixed(_), Some(set), passwords) => {
+                Some(MixedUrl::keys_or(&passwords.unwrap_or_default(), &set))
+            }
+            (_, set, password) => set.or(password),
         }
     }
 
@@ -216,6 +243,8 @@ impl fmt::Display for Address {
             Endpoint::Redis(url) => url.fmt(f),
             #[cfg(feature = "rabbitmq")]
             Endpoint::RabbitMq(url) => url.fmt(f),
+            #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+            Endpoint::Mixed(url) => url.fmt(f),
         }
     }
 }

@@ -66,6 +66,8 @@ pub(crate) fn open_inherited(address: &Address, deadline: Deadline) -> Result<Op
         Endpoint::Redis(_) => Ok(None),
         #[cfg(feature = "rabbitmq")]
         Endpoint::RabbitMq(_) => Ok(None),
+        #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+        Endpoint::Mixed(_) => Ok(None),
     }
 }
 
@@ -89,5 +91,7 @@ pub(crate) fn open(address: &Address, key: &[u8], deadline: Deadline) -> Result<
         Endpoint::Redis(_) => Err(OpenError::BadAddress),
         #[cfg(feature = "rabbitmq")]
         Endpoint::RabbitMq(_) => Err(OpenError::BadAddress),
+        #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+        Endpoint::Mixed(_) => Err(OpenError::BadAddress),
     }
 }

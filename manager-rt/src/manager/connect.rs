@@ -69,7 +69,7 @@ impl ManagerBuilder {
     pub fn connect(self, address: &str) -> Result<Manager, ReachError> {
         let (address, password) = Address::with_password(address)?;
         let deadline = self.deadline();
-        let key = self.key.or(password).unwrap_or_else(|| registry::key_of(&address));
+        let key = address.key_of(self.key, password).unwrap_or_else(|| registry::key_of(&address));
         let backend = registry::connect(&address, &key, deadline);
         Ok(Manager::over(backend.map_err(|error| ReachError::at(&address, error))?))
     }
