@@ -255,7 +255,7 @@ impl Redis {
 
     /// Gives up a session after a call of it that may have changed something without this process's knowledge: otherwise
     /// something could stay held that nobody knows of.
-    fn unsure(&self, session: &Session, error: CallError) {
+    pub(super) fn unsure(&self, session: &Session, error: CallError) {
         // A fault changed nothing, and what was not sent neither.
         if !matches!(error, CallError::Fault(_) | CallError::ServerGone) {
             self.sessions.lose(session.serial);

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// That of the last attempt.
-fn repeated<T>(mut attempt: impl FnMut() -> Result<T, CallError>) -> Result<T, CallError> {
+pub(super) fn repeated<T>(mut attempt: impl FnMut() -> Result<T, CallError>) -> Result<T, CallError> {
     let first = attempt();
     // What was not begun is not repeated.
     if !matches!(first, Err(CallError::OutcomeUnknown)) {

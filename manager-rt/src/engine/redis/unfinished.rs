@@ -1,0 +1,321 @@
+//! The unfinished tasks of a queue that is in another server: see `docs/design/rabbitmq.md`, "The mixed mode".
+//!
+//! | where | what it holds |
+//! |---|---|
+//! | `e` in the head | how often no task was unfinished any more. A queue without it is unknown |
+//! | `x` in the head | who began to remove the queue |
+//! | `:u` after the head | a HASH from unfinished tasks to `w`, or to the call that was given the task |
+//! | `:b` after the head | a HASH from tasks whose put is not confirmed to the session that puts them, or to `?` |
+//! | `:g` after the head | a HASH from tasks to the calls that were given them, if the tasks end with the sessions of those calls |
+//! | `:c` after the head | a ZSET of tasks that are done, but may be delivered again, by the moment at which they were done |
+//! | `:i` after the head | a HASH from tasks of whose existence nothing was seen to the moment since when that is so |
+//! | `:j` after the head | the line of those who wait for the end of all tasks |
+//!
+//! The head has no kind, so other scripts do not take it for an object.
+
+mod scripts;
+
+use std::cell::Cell;
+
+use redis::Value as Item;
+
+use self::scripts::{
+    AUDIT, BEGIN_PUT, CLAIM, COUNT, DOUBT, FAILED, FINISH, FORGET, JOIN, KNOW, RELEASE, REMOVING, WITHDRAW,
+};
+use super::Redis;
+use super::command::{Command, Keys};
+use super::line::note;
+use super::script::Script;
+use super::session::{Session, next_call};
+use super::wait::{repeated, surely};
+use crate::backend::CallError;
+use crate::proto::{Answer, Call, Fault, JoinableQueueOp, ObjectId, Op, Payload, Raw, Reply, Wait};
+
+/// The length of the name of a task, in bytes.
+pub(in crate::engine) const TASK_ID_BYTES: usize = 16;
+/// The name of a task.
+pub(in crate::engine) type TaskId = [u8; TASK_ID_BYTES];
+
+/// What Redis knows of the unfinished tasks of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Tasks {
+    /// How many there are.
+    pub(in crate::engine) count: u64,
+    /// How often there were none.
+    mark: u64,
+    /// The time of Redis, in microseconds.
+    now: u64,
+}
+
+/// A call that was given a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) struct Claim {
+    pub(in crate::engine) object: ObjectId,
+    pub(in crate::engine) id: TaskId,
+    /// The name of the call.
+    holder: String,
+}
+
+fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
+    Command::of(script, keys, object)
+}
+
+fn with_all(command: Command, ids: &[TaskId]) -> Command {
+    ids.iter().fold(command, Command::bytes)
+}
+
+/// The number of the answer to a session that has ended.
+const SESSION_LOST: i64 = -22;
+/// The number of the answer about a queue that is not known.
+const UNKNOWN: i64 = -1;
+/// How often a call begins again because its session was lost.
+const ATTEMPTS_MAX: usize = 3;
+
+impl Redis {
+    /// Makes a queue known.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn know_tasks(&self, object: ObjectId) -> Result<(), CallError> {
+        self.run_of_tasks(&on(&KNOW, &self.keys, object))
+    }
+
+    /// Returns who began to remove a queue, if somebody did.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn remover_of_tasks(&self, object: ObjectId) -> Result<Option<Vec<u8>>, CallError> {
+        let [head, ..] = self.keys.of_object(object);
+        let mut ask = redis::cmd("HGET");
+        ask.arg(head).arg("x");
+        match self.link.ask(&ask)? {
+            Item::Nil => Ok(None),
+            Item::BulkString(remover) => Ok(Some(remover)),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    /// Says that a queue is about to be removed, and by whom.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn remove_tasks(&self, object: ObjectId, remover: &[u8]) -> Result<(), CallError> {
+        self.run_of_tasks(&on(&REMOVING, &self.keys, object).bytes(remover))
+    }
+
+    /// Forgets a queue that this one has removed.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn forget_tasks(&self, object: ObjectId, remover: &[u8]) -> Result<(), CallError> {
+        surely(|| self.run_of_tasks(&on(&FORGET, &self.keys, object).bytes(remover)))
+    }
+
+    fn run_of_tasks(&self, command: &Command) -> Result<(), CallError> {
+        self.check_open()?;
+        self.link.run(command)?.map(drop).map_err(|fault| self.explain(fault))
+    }
+
+    /// Notes tasks that are about to be put.
+    ///
+    /// # Errors
+    /// [`CallError`]; they are not noted then, or count as doubtful.
+    pub(in crate::engine) fn begin_put(&self, object: ObjectId, ids: &[TaskId]) -> Result<(), CallError> {
+        let begin =
+            |session: &Session| with_all(on(&BEGIN_PUT, &self.keys, object).bytes(&session.name), ids);
+        match &self.in_session(begin)?[..] {
+            [Item::Int(0)] => Ok(()),
+            [Item::Int(UNKNOWN)] => Err(self.explain(Fault::UnknownObject)),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    /// Runs a script of a session, and begins another session if that has ended.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    fn in_session(&self, command: impl Fn(&Session) -> Command) -> Result<Vec<Item>, CallError> {
+        for _ in 0..ATTEMPTS_MAX {
+            self.check_open()?;
+            self.sessions.check(&self.link);
+            let session = self.sessions.get(&self.link, &self.keys, &self.terms)?;
+            let command = command(&session);
+            let outcome = repeated(|| self.link.script(&command));
+            match outcome.inspect_err(|error| self.unsure(&session, *error))? {
+                Item::Array(items) if items == [Item::Int(SESSION_LOST)] => {
+                    self.sessions.lose(session.serial);
+                }
+                Item::Array(items) => return Ok(items),
+                _ => return Err(CallError::Protocol),
+            }
+        }
+        Err(CallError::ServerGone)
+    }
+
+    /// Notes that tasks were put. Does not wait for that.
+    pub(in crate::engine) fn were_put(&self, object: ObjectId, ids: &[TaskId]) {
+        let mut remove = redis::cmd("HDEL");
+        remove.arg(self.key_of_tasks(object, ":b"));
+        for id in ids {
+            remove.arg(&id[..]);
+        }
+        // Otherwise they count as doubtful when the session ends, as long as nobody has seen them.
+        let posted = self.link.post(&remove);
+        tracing::trace!(?posted, "a put is confirmed");
+    }
+
+    fn key_of_tasks(&self, object: ObjectId, end: &str) -> String {
+        let [head, ..] = self.keys.of_object(object);
+        head + end
+    }
+
+    /// Forgets tasks that were not put.
+    pub(in crate::engine) fn withdraw_put(&self, object: ObjectId, ids: &[TaskId]) {
+        self.end_put(&with_all(on(&WITHDRAW, &self.keys, object), ids));
+    }
+
+    /// Notes that nobody knows whether tasks were put.
+    pub(in crate::engine) fn doubt_put(&self, object: ObjectId, ids: &[TaskId]) {
+        self.end_put(&with_all(on(&DOUBT, &self.keys, object), ids));
+    }
+
+    fn end_put(&self, command: &Command) {
+        if let Err(error) = surely(|| self.link.script(command)) {
+            tracing::debug!(%error, "a put was not ended, and ends with its session");
+            self.sessions.end();
+        }
+    }
+
+    /// Notes that this process was given a task. Returns `None` if the task is done.
+    ///
+    /// # Errors
+    /// [`CallError`]; the task is not this process's then.
+    pub(in crate::engine) fn claim(
+        &self,
+        object: ObjectId,
+        id: TaskId,
+        is_last: bool,
+    ) -> Result<Option<Claim>, CallError> {
+        let (number, session) = (next_call(), Cell::new(String::new()));
+        let ask = |of: &Session| {
+            let holder = of.call(number);
+            session.set(holder.clone());
+            on(&CLAIM, &self.keys, object).bytes(id).bytes(holder).number(u8::from(is_last))
+        };
+        // Giving up costs the task a delivery.
+        let items = surely(|| self.in_session(ask))?;
+        match items[..] {
+            [Item::Int(1), Item::Int(0)] => Ok(Some(Claim { object, id, holder: session.take() })),
+            [Item::Int(1), Item::Int(1)] => Ok(None),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    /// Ends a task.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Fault::NotOwned`] if it was given to others.
+    pub(in crate::engine) fn finish_task(&self, claim: &Claim) -> Result<(), CallError> {
+        self.check_open()?;
+        let mut is_again = false;
+        let answer = surely(|| {
+            let finish = self.of_claim(&FINISH, claim).number(u8::from(is_again));
+            is_again = true;
+            self.link.run(&finish)
+        })?;
+        Ok(answer.map(drop)?)
+    }
+
+    /// Returns a task.
+    ///
+    /// # Errors
+    /// As for [`finish_task`](Self::finish_task).
+    pub(in crate::engine) fn release_task(&self, claim: &Claim) -> Result<(), CallError> {
+        let answer = surely(|| self.link.run(&self.of_claim(&RELEASE, claim)))?;
+        Ok(answer.map(drop)?)
+    }
+
+    fn of_claim(&self, script: &'static Script, claim: &Claim) -> Command {
+        on(script, &self.keys, claim.object).bytes(claim.id).bytes(&claim.holder)
+    }
+
+    /// Forgets a task that is done, and will not be delivered again. Does not wait for that.
+    pub(in crate::engine) fn was_acknowledged(&self, object: ObjectId, id: TaskId) {
+        let mut remove = redis::cmd("ZREM");
+        remove.arg(self.key_of_tasks(object, ":c")).arg(&id[..]);
+        let posted = self.link.post(&remove);
+        tracing::trace!(?posted, "a task is acknowledged");
+    }
+
+    /// Ends tasks that have failed.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn tasks_failed(&self, object: ObjectId, ids: &[TaskId]) -> Result<(), CallError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        surely(|| self.run_of_tasks(&with_all(on(&FAILED, &self.keys, object), ids)))
+    }
+
+    /// Returns what Redis knows of the unfinished tasks.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn tasks(&self, object: ObjectId) -> Result<Tasks, CallError> {
+        self.check_open()?;
+        let Item::Array(items) = self.link.script(&on(&COUNT, &self.keys, object))? else {
+            return Err(CallError::Protocol);
+        };
+        let number = |item: &Item| match item {
+            Item::Int(number) => u64::try_from(*number).map_err(|_| CallError::Protocol),
+            _ => Err(CallError::Protocol),
+        };
+        match &items[..] {
+            [Item::Int(UNKNOWN)] => Err(self.explain(Fault::UnknownObject)),
+            [count, mark, now] => Ok(Tasks { count: number(count)?, mark: number(mark)?, now: number(now)? }),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    /// Looks for tasks of which nothing was seen. `seen` was asked before it was found out whether the queue has tasks to deliver.
+    /// Returns how many tasks nobody has who lives.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn audit_tasks(
+        &self,
+        object: ObjectId,
+        seen: &Tasks,
+        has_ready: bool,
+    ) -> Result<u64, CallError> {
+        let audit = on(&AUDIT, &self.keys, object).number(u8::from(has_ready)).number(seen.now);
+        match self.link.run(&audit)? {
+            Ok(Reply::Count(missing)) => Ok(missing),
+            Ok(_) => Err(CallError::Protocol),
+            Err(fault) => Err(self.explain(fault)),
+        }
+    }
+
+    /// Waits until no task is unfinished, or was since `since` was asked.
+    ///
+    /// # Errors
+    /// [`CallError`], but not the fault of the operation.
+    pub(in crate::engine) fn join_tasks(
+        &self,
+        object: ObjectId,
+        thread: u64,
+        wait: Wait,
+        since: &Tasks,
+    ) -> Result<Answer<Payload>, CallError> {
+        let op: Op<Raw<'_>> = Op::JoinableQueue(JoinableQueueOp::Join);
+        let answer = self.take(&Call { object, thread, wait, op }, |_, name, is_new, ask| {
+            let join = on(&JOIN, &self.keys, object).bytes(name).number(u8::from(ask.joins));
+            join.bytes(note(object, is_new)).number(since.mark)
+        })?;
+        match answer {
+            Err(fault @ Fault::UnknownObject) => Err(self.explain(fault)),
+            answer => Ok(answer),
+        }
+    }
+}
