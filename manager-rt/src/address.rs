@@ -194,6 +194,12 @@ impl Address {
         }
     }
 
+    /// Makes the address of one of two servers.
+    #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+    pub(crate) const fn of(endpoint: Endpoint) -> Self {
+        Self { endpoint }
+    }
+
     fn of_server(text: &str) -> Result<Self, AddressError> {
         match text.split_once(':') {
             // As in other URLs, an empty host may stand before the path.

@@ -210,6 +210,49 @@ impl RabbitMqClient {
     }
 }
 
+/// A client of a manager in two servers that a test can end.
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+#[derive(Debug)]
+pub struct MixedClient(Arc<crate::engine::Mixed>);
+
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+impl MixedClient {
+    /// Connects to the servers.
+    ///
+    /// # Panics
+    /// If they cannot be reached.
+    #[must_use]
+    pub fn connect(url: &str) -> Self {
+        let (address, passwords) = Address::with_password(url).unwrap();
+        let deadline = Deadline::after(PATIENCE);
+        let mixed = crate::registry::connect_mixed(&address, &passwords.unwrap_or_default(), deadline);
+        Self(Arc::new(mixed.unwrap()))
+    }
+
+    /// Returns a manager over the client.
+    #[must_use]
+    pub fn manager(&self) -> Manager {
+        Manager::with(Arc::<crate::engine::Mixed>::clone(&self.0))
+    }
+
+    /// Returns `true` if the manager is over this client.
+    #[must_use]
+    pub fn is_of(&self, manager: &Manager) -> bool {
+        Arc::as_ptr(manager.backend()).cast::<()>() == Arc::as_ptr(&self.0).cast::<()>()
+    }
+
+    /// Ends the client, as the death of its process would.
+    pub fn disconnect(&self) {
+        self.0.disconnect();
+    }
+
+    /// Returns how many of its calls wait for RabbitMQ.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.0.waiting().unwrap_or_default()
+    }
+}
+
 /// Waits until a condition holds.
 #[track_caller]
 fn until(what: &str, holds: impl FnMut() -> bool) {

@@ -4,6 +4,8 @@
 mod in_process;
 #[cfg(any(feature = "rabbitmq", feature = "redis"))]
 mod keeper;
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+mod mixed;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 #[cfg(feature = "redis")]
@@ -13,6 +15,8 @@ mod stored;
 
 #[cfg(feature = "server")]
 pub use self::in_process::InProcess;
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+pub(crate) use self::mixed::Mixed;
 #[cfg(feature = "rabbitmq")]
 pub(crate) use self::rabbitmq::{NotReached, RabbitMq};
 #[cfg(feature = "redis")]

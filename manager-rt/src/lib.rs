@@ -60,6 +60,8 @@ pub use error::{
     BarrierError, GetError, ItemError, LockError, LockResult, ObjectError, PutError, SemaphoreError,
     TransactionError,
 };
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+pub use manager::MixedBuilder;
 pub use manager::{Manager, ManagerBuilder, Named, SnapshotError};
 pub use mp_sys::OsError;
 #[cfg(feature = "server")]

@@ -17,6 +17,8 @@ use mp_sys::line::Short;
 use serde::Serialize;
 
 pub use self::connect::ManagerBuilder;
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+pub use self::connect::MixedBuilder;
 use self::makers::makers;
 pub use self::named::Named;
 pub use self::snapshot::SnapshotError;

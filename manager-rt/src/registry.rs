@@ -13,6 +13,8 @@ use mp_sys::key::Key;
 use self::beside::key_beside;
 pub(crate) use self::place::Place;
 pub use self::reach::ReachError;
+#[cfg(all(feature = "redis", feature = "rabbitmq", feature = "conformance"))]
+pub(crate) use self::reach::connect_mixed;
 pub(crate) use self::reach::{connect, reach};
 use crate::address::Address;
 use crate::backend::Backend;

@@ -74,8 +74,67 @@ impl ManagerBuilder {
         Ok(Manager::over(backend.map_err(|error| ReachError::at(&address, error))?))
     }
 
+    /// Sets the address of the Redis server with the objects of a manager whose queues are in a RabbitMQ server, which
+    /// [`queues`](MixedBuilder::queues) sets.
+    #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+    #[must_use]
+    pub fn objects(self, address: impl Into<String>) -> MixedBuilder {
+        MixedBuilder { builder: self, objects: address.into(), queues: String::new() }
+    }
+
     pub(super) fn deadline(&self) -> Deadline {
         Deadline::after(self.timeout.unwrap_or(CONNECT_TIME_DEFAULT))
+    }
+}
+
+/// The settings of a manager whose queues are in a RabbitMQ server, and whose other objects are in a Redis server: see
+/// [`ManagerBuilder::objects`].
+///
+/// # Examples
+/// ```no_run
+/// # mod mp { pub use manager_rt as manager; }
+/// use mp::manager::Manager;
+///
+/// let manager = Manager::builder().objects("redis://host?ns=shop").queues("amqp://ann@host/shop?ns=shop").connect()?;
+/// let (orders, sold) = (manager.named("new").joinable_queue::<String>()?, manager.named("sold").value(&0_u64)?);
+/// orders.put("two apples")?; // in RabbitMQ
+/// sold.fetch_add(2)?; // in Redis
+/// orders.join()?; // until all orders are done
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+#[derive(Clone)]
+pub struct MixedBuilder {
+    builder: ManagerBuilder,
+    objects: String,
+    queues: String,
+}
+
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+impl MixedBuilder {
+    /// Sets the address of the RabbitMQ server with the queues.
+    #[must_use]
+    pub fn queues(self, address: impl Into<String>) -> Self {
+        Self { queues: address.into(), ..self }
+    }
+
+    /// Connects to both servers. A [`key`](ManagerBuilder::key) is the password of those whose addresses have none.
+    ///
+    /// The [address](Manager::address) of such a manager consists of both, with a space between them. [`Manager::connect`] takes
+    /// that as well.
+    ///
+    /// # Errors
+    /// [`ReachError`].
+    pub fn connect(self) -> Result<Manager, ReachError> {
+        self.builder.connect(&format!("{} {}", self.objects, self.queues))
+    }
+}
+
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+impl fmt::Debug for MixedBuilder {
+    /// Shows no address, since that may contain a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MixedBuilder({:?})", self.builder)
     }
 }
 

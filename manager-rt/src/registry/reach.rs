@@ -8,9 +8,13 @@ use mp_sys::key::Key;
 
 #[cfg(any(feature = "redis", feature = "rabbitmq"))]
 use crate::address::Endpoint;
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+use crate::address::MixedUrl;
 use crate::address::{Address, AddressError};
 use crate::backend::Backend;
 use crate::client::{ConnectError, Remote};
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+use crate::engine::Mixed;
 #[cfg(feature = "rabbitmq")]
 use crate::engine::{NotReached, RabbitMq};
 #[cfg(feature = "redis")]
@@ -96,11 +100,28 @@ pub(crate) fn connect(
         Endpoint::RabbitMq(url) => {
             Arc::new(RabbitMq::connect(address, url, key, deadline).map_err(without_rabbitmq)?)
         }
+        #[cfg(all(feature = "redis", feature = "rabbitmq"))]
+        Endpoint::Mixed(_) => Arc::new(connect_mixed(address, key, deadline)?),
         _ => Remote::connect(address, key, deadline)?,
     };
     registry::register(&backend);
     registry::learn_key(address, key);
     Ok(backend)
+}
+
+/// Connects to the two servers of a manager.
+///
+/// # Errors
+/// [`ConnectError`].
+#[cfg(all(feature = "redis", feature = "rabbitmq"))]
+pub(crate) fn connect_mixed(address: &Address, key: &Key, deadline: Deadline) -> Result<Mixed, ConnectError> {
+    let Endpoint::Mixed(url) = address.endpoint() else { return Err(ConnectError::Protocol) };
+    let (of_objects, of_queues) = MixedUrl::keys(key);
+    let at = Address::of(Endpoint::Redis(url.objects.clone()));
+    let objects = Redis::connect(&at, &url.objects, &of_objects, deadline).map_err(not_connected)?;
+    let at = Address::of(Endpoint::RabbitMq(url.queues.clone()));
+    let queues = RabbitMq::connect(&at, &url.queues, &of_queues, deadline).map_err(without_rabbitmq)?;
+    Ok(Mixed::new(address, objects, queues))
 }
 
 /// Returns the backend of the manager with this address and epoch, as a proxy names them.

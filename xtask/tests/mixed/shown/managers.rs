@@ -88,6 +88,8 @@ fn around(seen: &mut Seen) {
     let builder = Manager::builder().key(KEY).path(&path);
     seen.look_for(&builder, "ManagerBuilder", &["with a key", "…"]);
     seen.look(&Manager::builder(), "ManagerBuilder", "without a key");
+    let mixed = Manager::builder().objects("redis://:secret@host").queues("amqp://ann:secret@host");
+    seen.look(&mixed, "MixedBuilder", "ManagerBuilder(without a key)");
     seen.look(&mp::Key::default(), "Key", "none");
     seen.look_for(&Server::builder().key(KEY), "ServerBuilder", &["with a key, at most "]);
     let server = Server::builder().key(KEY).bind(&path).unwrap();
