@@ -1,14 +1,20 @@
 //! [`Mixed`]: the queues of a manager in a RabbitMQ server, and its other objects in a Redis server.
 //!
-//! Each call goes to the server of its object.
+//! Redis also knows which tasks of a `JoinableQueue` are unfinished, which RabbitMQ does not say. [`tasks`] keeps the two in step, as
+//! `docs/design/rabbitmq.md` explains under "The mixed mode".
 
+mod tasks;
+
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Mutex;
 
+use mp_sys::fork::Generations;
 use mp_sys::key::Key;
 use mp_sys::line::Short;
 
 use super::rabbitmq::RabbitMq;
-use super::redis::Redis;
+use super::redis::{Claim, Redis};
 use crate::address::Address;
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity, Warning};
 use crate::proto::{Answer, Call, Fault, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
@@ -19,7 +25,7 @@ use crate::proto::{Answer, Call, Fault, Kind, ManagerOp, ObjectId, Op, Payload, 
 /// As for both engines.
 ///
 /// # Crash
-/// As for both engines.
+/// As for both engines. A put, a task that is done, or a removal that is interrupted between the two servers leaves nobody waiting.
 ///
 /// # Source
 /// None.
@@ -28,6 +34,8 @@ pub(crate) struct Mixed {
     objects: Redis,
     queues: RabbitMq,
     epoch: u128,
+    /// The tasks that this process holds, by their leases.
+    claims: Generations<Mutex<HashMap<u64, Claim>>>,
 }
 
 /// The name of the engine, for messages.
@@ -38,7 +46,7 @@ impl Mixed {
         let epochs = [objects.epoch().to_le_bytes(), queues.epoch().to_le_bytes()].concat();
         let derived = Key::default().derived(&epochs);
         let epoch = u128::from_le_bytes(derived.first_chunk().copied().unwrap_or_default());
-        Self { address: address.clone(), objects, queues, epoch }
+        Self { address: address.clone(), objects, queues, epoch, claims: Generations::new() }
     }
 
     /// Ends this client, as the death of its process would.
@@ -62,7 +70,8 @@ impl Mixed {
         let call = |op| Call { object: ObjectId::MANAGER, thread, wait: Wait::No, op: Op::Manager(op) };
         match op {
             ManagerOp::Create { ref spec, .. } | ManagerOp::Open { ref spec, .. } => match spec.kind() {
-                Kind::Queue | Kind::JoinableQueue => self.queues.call(call(op)),
+                Kind::Queue => self.queues.call(call(op)),
+                Kind::JoinableQueue => self.open_tasks(op),
                 _ => self.objects.call(call(op)),
             },
             ManagerOp::Remove { name } => self.remove(&name),
@@ -77,9 +86,7 @@ impl Mixed {
     /// Removes the object in Redis that has a name, or else the queue.
     fn remove(&self, name: &str) -> Result<Reply<Payload>, CallError> {
         match self.of_manager(&self.objects, ManagerOp::Remove { name: name.to_owned() }) {
-            Err(CallError::Fault(Fault::UnknownName)) => {
-                self.of_manager(&self.queues, ManagerOp::Remove { name: name.to_owned() })
-            }
+            Err(CallError::Fault(Fault::UnknownName)) => self.remove_queue(name),
             removed => removed,
         }
     }
@@ -94,7 +101,7 @@ impl Backend for Mixed {
     /// What both engines promise.
     fn caps(&self) -> Caps {
         let (objects, queues) = (self.objects.caps(), self.queues.caps());
-        let caps = Caps::new(NAME).kinds(Kinds::ALL).references(References::None).joins(queues.joins);
+        let caps = Caps::new(NAME).kinds(Kinds::ALL).references(References::None).joins(true);
         let caps = caps.fair(objects.fair && queues.fair).death(later(objects.death, queues.death));
         let caps = caps.unread_returns(objects.unread_returns && queues.unread_returns);
         let caps = caps.requeue_front(queues.requeue_front).exact_counts(queues.exact_counts);
@@ -107,7 +114,8 @@ impl Backend for Mixed {
         let Call { object, thread, wait, op } = call;
         match op {
             Op::Manager(op) => self.manage(thread, op),
-            Op::Queue(_) | Op::JoinableQueue(_) => self.queues.call(Call { object, thread, wait, op }),
+            Op::Queue(op) => self.queues.call(Call { object, thread, wait, op: Op::Queue(op) }),
+            Op::JoinableQueue(op) => self.tasks(object, thread, wait, op),
             op => self.objects.call(Call { object, thread, wait, op }),
         }
     }

@@ -7,6 +7,8 @@
 //! | [`serve`], [`talk`], [`broker`], [`link`], [`put`], [`take`] | that process |
 //! | [`definition`] | what a queue is, in the form of RabbitMQ |
 
+#[cfg(feature = "redis")]
+mod beside;
 mod broker;
 mod definition;
 mod frame;

@@ -50,7 +50,6 @@ mod tls;
 mod transaction;
 mod undo;
 #[cfg(feature = "rabbitmq")]
-#[expect(dead_code, reason = "the engine for two servers is not there yet")]
 mod unfinished;
 mod value;
 mod wait;
@@ -72,6 +71,8 @@ use self::link::Link;
 use self::session::{Sessions, Terms};
 use self::tls::Trust;
 use self::transaction::Transaction;
+#[cfg(feature = "rabbitmq")]
+pub(in crate::engine) use self::unfinished::{Claim, TASK_ID_BYTES, TaskId};
 use crate::OsError;
 use crate::address::{Address, RedisUrl};
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity, Warning};

@@ -1,0 +1,29 @@
+//! What another engine beside this one needs to know: see [`Mixed`](crate::engine::Mixed).
+
+use super::RabbitMq;
+use crate::backend::{Backend, CallError};
+use crate::proto::ObjectId;
+
+impl RabbitMq {
+    /// Returns the number of the queue with a name, whether it exists or not.
+    pub(in crate::engine) fn id_of(name: &str) -> ObjectId {
+        ObjectId(super::id_of(name))
+    }
+
+    /// Finds out whether a queue exists.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Fault::UnknownObject`](crate::proto::Fault::UnknownObject) if it does not.
+    pub(in crate::engine) fn find(&self, object: ObjectId) -> Result<(), CallError> {
+        self.process().forget(object);
+        self.attach(object)
+    }
+
+    /// Returns how often a task of a queue may be delivered.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn deliveries_max(&self, object: ObjectId) -> Result<u32, CallError> {
+        Ok(self.definition(object)?.max_deliveries)
+    }
+}
