@@ -30,9 +30,9 @@ done
 /// A server that ends with this value, or with its test. It listens at ports of its own, and writes to a folder of its own.
 pub(crate) struct Server {
     guard: Child,
-    /// What the server wrote, until its guard removes it.
-    _folder: tempfile::TempDir,
+    folder: Option<tempfile::TempDir>,
     port: u16,
+    others: [u16; 2],
 }
 
 /// Returns the server that all tests of this program share. It ends with the program.
@@ -49,6 +49,11 @@ pub(crate) fn namespace() -> String {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts a server with more settings.
+    pub(crate) fn start_with(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Nobody else is likely to get the same port before the server has it.
         let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -56,14 +61,37 @@ impl Server {
         drop(listeners);
         std::fs::write(
             folder.path().join("rabbitmq.conf"),
-            format!("listeners.tcp.default = 127.0.0.1:{port}\n"),
+            format!("listeners.tcp.default = 127.0.0.1:{port}\n{settings}"),
         )
         .unwrap();
         std::fs::write(folder.path().join("plugins"), "[].").unwrap();
         std::fs::write(folder.path().join("environment"), "").unwrap();
         let others = [dist, epmd];
         let guard = run(folder.path(), others);
-        Self { guard, _folder: folder, port }
+        Self { guard, folder: Some(folder), port, others }
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.as_ref().unwrap().path()
+    }
+
+    /// Kills the server.
+    pub(crate) fn kill(&mut self) {
+        std::io::Write::write_all(self.guard.stdin.as_mut().unwrap(), b"keep\n").unwrap();
+        self.guard.wait().unwrap();
+    }
+
+    /// Kills the server, and starts it again with what it had written.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.guard = run(self.folder(), self.others);
+    }
+
+    /// Returns the process id of the server.
+    pub(crate) fn process(&self) -> u32 {
+        let found =
+            Command::new("pgrep").args(["-s", &self.guard.id().to_string(), "beam.smp"]).output().unwrap();
+        String::from_utf8(found.stdout).unwrap().trim().parse().unwrap()
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -73,6 +101,23 @@ impl Server {
     /// Returns the address of a namespace.
     pub(crate) fn url(&self, namespace: &str) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}?ns={namespace}", self.port)
+    }
+
+    /// Returns `true` once RabbitMQ has noted this replicated queue of a namespace on its disk. That is seconds after it was made: a
+    /// RabbitMQ that is killed earlier does not find its items again.
+    pub(crate) fn has_noted(&self, namespace: &str, queue: &str) -> bool {
+        let node = format!("test{}@localhost", self.others[0]);
+        let names = self.folder().join("mnesia").join(&node).join("quorum").join(&node).join("names.dets");
+        let (bytes, name) = (std::fs::read(names).unwrap_or_default(), format!("{namespace}/{queue}"));
+        bytes.windows(name.len()).any(|part| part == name.as_bytes())
+    }
+
+    /// Runs a command of the server's own tool.
+    pub(crate) fn control(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
+        let output = surrounded(&mut command, self.folder(), self.others).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 }
 
