@@ -13,7 +13,7 @@ use lapin::{Channel, ExchangeKind};
 use tokio::time::timeout;
 
 use super::definition::{Definition, Names, UNDEFINED};
-use super::frame::{Answer, Ask, Nanos, Refusal};
+use super::frame::{Answer, Ask, Nanos, Refusal, items_in};
 use super::keeper::Order;
 use super::link::{ANSWER_TIME_MAX, Link, Role, answered, refusal, refused};
 use super::take::Held;
@@ -78,7 +78,9 @@ impl Broker {
             Ask::Define(definition) => self.define(definition).await,
             Ask::Find { id } => self.find(id).await.map(|definition| Answer::Defined(definition, false)),
             Ask::Remove { id } => self.remove(id).await,
-            Ask::Put { queue, has_limit, wait } => self.put(&queue, has_limit, wait, items).await,
+            Ask::Put { queue, has_limit, wait, lens } => {
+                self.put(&queue, has_limit, wait, &items_in(items, &lens)?).await
+            }
             Ask::Settle { lease, is_done } => self.settle(lease, is_done).await,
             Ask::Len { queue } => self.len(&queue).await,
             Ask::Waiting => Ok(Answer::Count(self.waiting.load(Ordering::Relaxed))),

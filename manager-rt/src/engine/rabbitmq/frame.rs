@@ -29,8 +29,8 @@ pub(super) enum Ask {
     Find { id: u64 },
     /// To remove a queue.
     Remove { id: u64 },
-    /// To put the item that follows.
-    Put { queue: String, has_limit: bool, wait: Nanos },
+    /// To put the items that follow, which have these lengths.
+    Put { queue: String, has_limit: bool, wait: Nanos, lens: Vec<u64> },
     /// At most so many items, or a task.
     Get { queue: String, max: Option<u64>, wait: Nanos },
     /// Nothing: what the previous answer contained was read.
@@ -135,9 +135,33 @@ pub(super) fn lengths_of(bytes: [u8; LENGTHS_BYTES]) -> Option<(usize, usize)> {
     (head <= HEAD_BYTES_MAX && items <= crate::limits::FRAME_BYTES_MAX).then_some((head, items))
 }
 
+/// Returns the items that lie one behind the other.
+///
+/// # Errors
+/// [`Refusal::Protocol`] if they do not have these lengths.
+pub(super) fn items_in<'i>(mut items: &'i [u8], lens: &[u64]) -> Result<Vec<&'i [u8]>, Refusal> {
+    let mut found = Vec::with_capacity(lens.len());
+    for len in lens {
+        let len = usize::try_from(*len).map_err(|_| Refusal::Protocol)?;
+        let (item, rest) = items.split_at_checked(len).ok_or(Refusal::Protocol)?;
+        found.push(item);
+        items = rest;
+    }
+    if items.is_empty() { Ok(found) } else { Err(Refusal::Protocol) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn items_of_other_lengths_are_refused() {
+        assert_eq!(items_in(b"abc", &[1, 0, 2]), Ok(vec![&b"a"[..], b"", b"bc"]));
+        assert_eq!(items_in(b"", &[]), Ok(Vec::new()));
+        for lens in [&[1, 1][..], &[4], &[u64::MAX], &[]] {
+            assert_eq!(items_in(b"abc", lens), Err(Refusal::Protocol));
+        }
+    }
 
     #[test]
     fn lengths_at_the_limits_and_one_above() {

@@ -4,6 +4,7 @@ use super::definition::Definition;
 use super::frame::{Answer, Ask, Refusal};
 use super::{RabbitMq, refused};
 use crate::backend::{Backend, CallError};
+use crate::count::count_of;
 use crate::engine::stored::{loaded, parts_of};
 use crate::limits::CAPACITY_MAX;
 use crate::proto::{Fault, JoinableQueueOp, Kind, ObjectId, Payload, QueueOp, Raw, Reply, Wait};
@@ -88,9 +89,11 @@ impl RabbitMq {
         let (queue, has_limit, item) =
             (self.names.queue(definition), definition.capacity > 0, parts_of(item, &mut [0; 4]).concat());
         if item.len() > super::ITEM_BYTES_MAX {
-            return Err(Fault::TooLarge { limit: crate::count::count_of(super::ITEM_BYTES_MAX) }.into());
+            return Err(Fault::TooLarge { limit: count_of(super::ITEM_BYTES_MAX) }.into());
         }
-        let heard = self.converse(|wait| Ask::Put { queue: queue.clone(), has_limit, wait }, &item, wait)?;
+        let lens = vec![count_of(item.len())];
+        let ask = |wait| Ask::Put { queue: queue.clone(), has_limit, wait, lens: lens.clone() };
+        let heard = self.converse(ask, &item, wait)?;
         let answer = heard.answer.clone();
         heard.end();
         match answer {
@@ -183,7 +186,7 @@ impl RabbitMq {
             heard.was_read()?;
         }
         heard.end();
-        let version = at.saturating_add(crate::count::count_of(found.len()));
+        let version = at.saturating_add(count_of(found.len()));
         Ok(Reply::Values { values: found, version })
     }
 }
