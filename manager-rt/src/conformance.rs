@@ -329,5 +329,5 @@ fn assert_closed_or_refused(
 
 /// Returns the error of putting several items at once, for a backend that cannot do that.
 fn not_at_once(caps: &Caps, kind: Kind) -> CallError {
-    CallError::Unsupported { kind, what: "putting several items in one step", backend: caps.name }
+    CallError::Unsupported { kind, what: "putting several items in one call", backend: caps.name }
 }

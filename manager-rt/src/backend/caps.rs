@@ -59,6 +59,9 @@ pub struct Caps {
     pub requeue_front: bool,
     /// Whether a queue can take several items in one step.
     pub atomic_put_many: bool,
+    /// Whether a queue can take several items in one call. If it does not take them [in one step](Self#structfield.atomic_put_many),
+    /// an error can mean that some were put.
+    pub puts_many: bool,
     /// Whether queues can be closed.
     pub closes: bool,
     /// Whether unfinished tasks are counted, so that a process can wait for the end of all.
@@ -194,6 +197,7 @@ impl Caps {
             exact_counts: false,
             requeue_front: false,
             atomic_put_many: false,
+            puts_many: false,
             closes: false,
             joins: false,
             may_lose_on_failover: true,
@@ -213,6 +217,7 @@ impl Caps {
             .exact_counts(true)
             .requeue_front(true)
             .atomic_put_many(true)
+            .puts_many(true)
             .closes(true)
             .joins(true)
             .may_lose_on_failover(false)
@@ -239,6 +244,8 @@ impl Caps {
         requeue_front: bool,
         /// Sets whether [several items are put in one step](Self#structfield.atomic_put_many).
         atomic_put_many: bool,
+        /// Sets whether [several items are put in one call](Self#structfield.puts_many).
+        puts_many: bool,
         /// Sets whether [queues can be closed](Self#structfield.closes).
         closes: bool,
         /// Sets whether [unfinished tasks are counted](Self#structfield.joins).

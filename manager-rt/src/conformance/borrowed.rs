@@ -97,7 +97,7 @@ fn queues_take_borrowed_items(fixture: &dyn Fixture) {
     tasks.put(&[1][..]).unwrap();
     tasks.try_put(&[2][..]).unwrap();
     tasks.put_timeout(&[3][..], PATIENCE).unwrap();
-    let puts_many = fixture.caps().atomic_put_many;
+    let puts_many = fixture.caps().puts_many;
     if puts_many {
         queue.put_many(["d", "e"]).unwrap();
         assert_eq!(queue.get_many(9).unwrap(), ["d", "e"]);

@@ -123,7 +123,7 @@ fn a_join_waits_for_all_tasks(fixture: &dyn Fixture) {
 fn many_tasks_are_put_in_one_step(fixture: &dyn Fixture) {
     let caps = fixture.caps();
     let queue = fixture.client().bounded_joinable_queue::<u8>(2).unwrap();
-    if !caps.atomic_put_many {
+    if !caps.puts_many && !caps.atomic_put_many {
         let error = PutError::Object(ObjectError::Call(not_at_once(&caps, Kind::JoinableQueue)));
         assert_eq!(queue.put_many(&[1, 2]), Err(error));
         assert_eq!(queue.try_get().unwrap_err(), GetError::Empty);

@@ -111,7 +111,7 @@ fn many_items_are_put_in_one_step(fixture: &dyn Fixture) {
     let queue = fixture.client().bounded_queue::<String>(3).unwrap();
     let items = ["a", "b", "c", "d"].map(str::to_owned);
     let error = queue.put_many(&items).unwrap_err();
-    if !caps.atomic_put_many {
+    if !caps.puts_many && !caps.atomic_put_many {
         assert_eq!(error, PutError::Object(ObjectError::Call(not_at_once(&caps, Kind::Queue))));
         assert_eq!(queue.try_get(), Err(GetError::Empty));
         return;
@@ -121,7 +121,9 @@ fn many_items_are_put_in_one_step(fixture: &dyn Fixture) {
     queue.put_many(&items[1..]).unwrap();
     let none: [String; 0] = [];
     queue.put_many(&none).unwrap();
-    assert_eq!(queue.try_put("e"), Err(PutError::Full));
+    if caps.exact_counts {
+        assert_eq!(queue.try_put("e"), Err(PutError::Full));
+    }
     assert_eq!(queue.get_many(2).unwrap(), ["b", "c"]);
     assert_eq!(queue.get().unwrap(), "d");
 }

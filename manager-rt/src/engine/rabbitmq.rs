@@ -269,7 +269,7 @@ impl Backend for RabbitMq {
         let death = Death::Within(HEARTBEAT.saturating_mul(HEARTBEATS_MAX));
         let kinds = Kinds::of(&[Kind::Queue, Kind::JoinableQueue]);
         let caps = Caps::new(NAME).kinds(kinds).references(References::None).death(death);
-        let caps = caps.unread_returns(true).requeue_front(true);
+        let caps = caps.unread_returns(true).requeue_front(true).puts_many(true);
         caps.value_bytes_max(ITEM_BYTES_MAX.saturating_sub(ITEM_NOTES_BYTES_MAX))
     }
 

@@ -84,16 +84,16 @@ impl Handle {
         Values::of(&*self.backend)
     }
 
-    /// Checks that several items can be put in one step.
+    /// Checks that several items can be put in one call.
     ///
     /// # Errors
     /// [`CallError::Unsupported`].
     pub(super) fn check_put_many(&self, kind: Kind) -> Result<(), CallError> {
         let caps = self.backend.caps();
-        if caps.atomic_put_many {
+        if caps.atomic_put_many || caps.puts_many {
             return Ok(());
         }
-        Err(CallError::unsupported(&caps, kind, "putting several items in one step"))
+        Err(CallError::unsupported(&caps, kind, "putting several items in one call"))
     }
 
     /// Checks that the backend promises what an operation of a queue needs.

@@ -170,8 +170,10 @@ impl<T> Queue<T> {
     /// # Errors
     /// As for [`put`](Self::put), and no item was put; [`Fault::OutOfRange`](crate::proto::Fault::OutOfRange) for more
     /// items than the queue can ever hold, and [`Fault::TooMany`](crate::proto::Fault::TooMany) for more than
-    /// [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX);
-    /// [`CallError::Unsupported`](crate::CallError::Unsupported) if the backend does not put [several items in one step](crate::Caps::atomic_put_many).
+    /// [`VALUES_AT_ONCE_MAX`](crate::limits::VALUES_AT_ONCE_MAX); [`CallError::Unsupported`](crate::CallError::Unsupported) if the
+    /// backend does not put [several items in one call](crate::Caps::puts_many). If it does, but not
+    /// [in one step](crate::Caps::atomic_put_many), the items are put in order, those of others can come between them, and
+    /// [`CallError::OutcomeUnknown`](crate::CallError::OutcomeUnknown) says that some of them may have been put.
     pub fn put_many<'a, Q>(&self, items: impl IntoIterator<Item = &'a Q>) -> Result<(), PutError>
     where
         Q: Serialize + ?Sized + 'a,

@@ -50,7 +50,7 @@ impl Restricted {
         assert!(kind.is_none_or(|kind| caps.kinds.contains(kind)), "the client refuses {op:?} of {object}");
         let puts_many =
             matches!(op, Op::Queue(QueueOp::PutMany(_)) | Op::JoinableQueue(JoinableQueueOp::PutMany(_)));
-        assert!(caps.atomic_put_many || !puts_many, "the client refuses {op:?}");
+        assert!(caps.puts_many || !puts_many, "the client refuses {op:?}");
         let closes = matches!(op, Op::Queue(QueueOp::Close) | Op::JoinableQueue(JoinableQueueOp::Close));
         assert!(caps.closes || !closes, "the client refuses {op:?}");
         let joins = matches!(op, Op::JoinableQueue(JoinableQueueOp::Join | JoinableQueueOp::Unfinished));

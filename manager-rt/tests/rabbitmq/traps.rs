@@ -33,6 +33,21 @@ fn a_put_into_a_queue_that_was_removed_is_an_error() {
     assert_eq!(again.try_get(), Err(GetError::Empty), "it is another queue");
 }
 
+/// Items that are on their way together stay in order, and are refused together.
+#[test]
+fn several_items_are_put_in_order_or_refused() {
+    let manager = manager();
+    let queue = manager.named("q").queue::<u32>().unwrap();
+    let items: Vec<u32> = (0..5_000).collect();
+    queue.put_many(&items).unwrap();
+    assert_eq!(queue.len(), Ok(items.len()));
+    for item in &items[..50] {
+        assert_eq!(queue.get_timeout(PATIENCE).as_ref(), Ok(item));
+    }
+    manager.remove("q").unwrap();
+    assert_eq!(queue.put_many(&items[..9]), Err(PutError::Object(gone())));
+}
+
 /// The stream of a consumer just ends when its queue is removed.
 #[test]
 fn a_call_that_waits_ends_when_its_queue_is_removed() {

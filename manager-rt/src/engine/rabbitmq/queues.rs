@@ -1,16 +1,20 @@
 //! The operations of queues.
 
 use super::definition::Definition;
-use super::frame::{Answer, Ask, Refusal};
+use super::frame::{Answer, Ask, Refusal, items_in};
 use super::{RabbitMq, refused};
 use crate::backend::{Backend, CallError};
 use crate::count::count_of;
 use crate::engine::stored::{loaded, parts_of};
-use crate::limits::CAPACITY_MAX;
+use crate::limits::{CAPACITY_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{Fault, JoinableQueueOp, Kind, ObjectId, Payload, QueueOp, Raw, Reply, Wait};
 
 /// How often a call takes something at most that the keeper does not live to acknowledge.
 const ATTEMPTS_MAX: usize = 3;
+/// About how many bytes of items are put together. RabbitMQ confirms them within the time for an answer.
+const TOGETHER_BYTES: usize = 1 << 20;
+/// The most items that are put together, so that the head of a frame has room for their lengths.
+const TOGETHER_ITEMS_MAX: usize = 4_096;
 
 /// Checks the numbers of a new queue.
 ///
@@ -35,8 +39,8 @@ impl RabbitMq {
     ) -> Result<Reply<Payload>, CallError> {
         let definition = self.definition_of(object, Kind::Queue)?;
         match op {
-            QueueOp::Put(item) => self.put(&definition, item, wait),
-            QueueOp::PutMany(_) => self.lacks(Kind::Queue, "putting several items in one step"),
+            QueueOp::Put(item) => self.put(&definition, &[item], wait),
+            QueueOp::PutMany(items) => self.put_many(&definition, &items, wait),
             QueueOp::Get => self.get(&definition, Some(1), wait),
             QueueOp::GetMany(0) => Err(Fault::OutOfRange { least: 1, most: u64::MAX }.into()),
             QueueOp::GetMany(max) => match self.get(&definition, Some(max), wait)? {
@@ -60,8 +64,8 @@ impl RabbitMq {
         let kind = Kind::JoinableQueue;
         let definition = self.definition_of(object, kind)?;
         match op {
-            JoinableQueueOp::Put(task) => self.put(&definition, task, wait),
-            JoinableQueueOp::PutMany(_) => self.lacks(kind, "putting several items in one step"),
+            JoinableQueueOp::Put(task) => self.put(&definition, &[task], wait),
+            JoinableQueueOp::PutMany(tasks) => self.put_many(&definition, &tasks, wait),
             JoinableQueueOp::Get => self.get(&definition, None, wait),
             JoinableQueueOp::Done { lease } => self.settle(lease, true),
             JoinableQueueOp::Requeue { lease } => self.settle(lease, false),
@@ -85,15 +89,51 @@ impl RabbitMq {
         Err(CallError::unsupported(&self.caps(), kind, what))
     }
 
-    fn put(&self, definition: &Definition, item: Raw<'_>, wait: Wait) -> Result<Reply<Payload>, CallError> {
-        let (queue, has_limit, item) =
-            (self.names.queue(definition), definition.capacity > 0, parts_of(item, &mut [0; 4]).concat());
-        if item.len() > super::ITEM_BYTES_MAX {
-            return Err(Fault::TooLarge { limit: count_of(super::ITEM_BYTES_MAX) }.into());
+    /// Puts items, some at a time. If some were put, and others were not, that is not known.
+    fn put_many(
+        &self,
+        definition: &Definition,
+        items: &[Raw<'_>],
+        wait: Wait,
+    ) -> Result<Reply<Payload>, CallError> {
+        if items.len() > VALUES_AT_ONCE_MAX {
+            return Err(Fault::TooMany { limit: count_of(VALUES_AT_ONCE_MAX) }.into());
         }
-        let lens = vec![count_of(item.len())];
+        let most = if definition.capacity == 0 { CAPACITY_MAX } else { definition.capacity };
+        if count_of(items.len()) > most {
+            return Err(Fault::OutOfRange { least: 0, most }.into());
+        }
+        if items.iter().any(|item| is_too_long(item)) {
+            return Err(too_large());
+        }
+        let mut rest = items;
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(together(rest));
+            let put = self.put(definition, some, wait);
+            put.map_err(|error| if rest.len() == items.len() { error } else { CallError::OutcomeUnknown })?;
+            rest = later;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn put(
+        &self,
+        definition: &Definition,
+        items: &[Raw<'_>],
+        wait: Wait,
+    ) -> Result<Reply<Payload>, CallError> {
+        let (queue, has_limit) = (self.names.queue(definition), definition.capacity > 0);
+        let (mut bytes, mut lens) = (Vec::new(), Vec::with_capacity(items.len()));
+        for item in items {
+            if is_too_long(item) {
+                return Err(too_large());
+            }
+            let before = bytes.len();
+            parts_of(*item, &mut [0; 4]).iter().for_each(|part| bytes.extend_from_slice(part));
+            lens.push(count_of(bytes.len().saturating_sub(before)));
+        }
         let ask = |wait| Ask::Put { queue: queue.clone(), has_limit, wait, lens: lens.clone() };
-        let heard = self.converse(ask, &item, wait)?;
+        let heard = self.converse(ask, &bytes, wait)?;
         let answer = heard.answer.clone();
         heard.end();
         match answer {
@@ -192,13 +232,46 @@ impl RabbitMq {
 }
 
 /// Returns the values that lie one behind the other.
-fn values_in(mut items: &[u8], lens: &[u64]) -> Result<Vec<Payload>, CallError> {
-    let mut values = Vec::with_capacity(lens.len());
-    for len in lens {
-        let len = usize::try_from(*len).map_err(|_| CallError::Protocol)?;
-        let (item, rest) = items.split_at_checked(len).ok_or(CallError::Protocol)?;
-        values.push(loaded(item.to_vec())?);
-        items = rest;
+fn values_in(items: &[u8], lens: &[u64]) -> Result<Vec<Payload>, CallError> {
+    items_in(items, lens)?.into_iter().map(|item| loaded(item.to_vec())).collect()
+}
+
+/// Returns how many of these items are put together: at least one.
+fn together(items: &[Raw<'_>]) -> usize {
+    let mut bytes: usize = 0;
+    let fit = items.iter().take(TOGETHER_ITEMS_MAX).take_while(|item| {
+        bytes = bytes.saturating_add(stored_len(item));
+        bytes <= TOGETHER_BYTES
+    });
+    fit.count().max(1)
+}
+
+/// Returns the length of an item as it is stored, in bytes.
+fn stored_len(item: &Raw<'_>) -> usize {
+    parts_of(*item, &mut [0; 4]).iter().map(|part| part.len()).sum()
+}
+
+fn is_too_long(item: &Raw<'_>) -> bool {
+    stored_len(item) > super::ITEM_BYTES_MAX
+}
+
+fn too_large() -> CallError {
+    Fault::TooLarge { limit: count_of(super::ITEM_BYTES_MAX) }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_put_together_up_to_the_limits_and_one_above_is_not() {
+        let item = |bytes| Raw::plain(bytes);
+        let half = vec![0; TOGETHER_BYTES / 2 - 1];
+        let long = vec![0; 2 * TOGETHER_BYTES];
+        assert_eq!(together(&[item(&half), item(&half)]), 2);
+        assert_eq!(together(&[item(&half), item(&half), item(b"")]), 2);
+        assert_eq!(together(&[item(&long), item(b"")]), 1);
+        assert_eq!(together(&vec![item(b""); TOGETHER_ITEMS_MAX]), TOGETHER_ITEMS_MAX);
+        assert_eq!(together(&vec![item(b""); TOGETHER_ITEMS_MAX + 1]), TOGETHER_ITEMS_MAX);
     }
-    Ok(values)
 }
