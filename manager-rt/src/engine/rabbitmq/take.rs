@@ -37,8 +37,8 @@ const DELIVERIES: &str = "x-delivery-count";
 pub(super) struct Held {
     channel: Channel,
     delivery: Delivery,
-    /// Whether the channel was consumed on.
-    is_consumed: bool,
+    /// Whether no other call may use the channel once this is acknowledged: it was consumed on, or has more.
+    keeps_channel: bool,
 }
 
 impl Held {
@@ -120,7 +120,7 @@ impl Broker {
     ) -> Result<Held, Refusal> {
         let channel = self.consume.channel().await?;
         if let Some(delivery) = get_now(&channel, queue).await? {
-            return Ok(Held { channel, delivery, is_consumed: false });
+            return Ok(Held { channel, delivery, keeps_channel: false });
         }
         if wait == 0 {
             self.consume.give_back(channel);
@@ -154,26 +154,35 @@ impl Broker {
                 // Without an answer: the acknowledgement comes after it on the same channel.
                 let nowait = BasicCancelOptions { nowait: true };
                 answered(channel.basic_cancel(consumer.tag(), nowait)).await?;
-                Ok(Held { channel, delivery, is_consumed: true })
+                Ok(Held { channel, delivery, keeps_channel: true })
             }
             // The connection was lost, or somebody removed the queue. The next attempt finds out which.
             _ => Err(Refusal::Gone),
         }
     }
 
-    /// Takes more items, as long as there are some. What was taken stays taken if that fails.
+    /// Takes more items over one channel, as long as there are some. What was taken before stays taken if that fails.
     async fn get_more(&self, queue: &ShortString, taken: &mut Vec<Held>, most: usize, bytes_max: usize) {
-        let mut bytes: usize = taken.iter().map(|held| held.delivery.data.len()).sum();
+        let (before, mut bytes) =
+            (taken.len(), taken.iter().map(|held| held.delivery.data.len()).sum::<usize>());
+        if before >= most || bytes >= bytes_max {
+            return;
+        }
+        let Ok(channel) = self.consume.channel().await else { return };
         while taken.len() < most && bytes < bytes_max {
-            let Ok(channel) = self.consume.channel().await else { return };
             match get_now(&channel, queue).await {
                 Ok(Some(delivery)) => {
                     bytes = bytes.saturating_add(delivery.data.len());
-                    taken.push(Held { channel, delivery, is_consumed: false });
+                    taken.push(Held { channel: channel.clone(), delivery, keeps_channel: true });
                 }
-                Ok(None) => return self.consume.give_back(channel),
-                Err(_) => return,
+                Ok(None) => break,
+                // They return to the queue with their channel.
+                Err(_) => return taken.truncate(before),
             }
+        }
+        match taken.get_mut(before..).and_then(<[Held]>::last_mut) {
+            Some(last) => last.keeps_channel = false,
+            None => self.consume.give_back(channel),
         }
     }
 
@@ -197,8 +206,8 @@ impl Broker {
 
     /// Gives up a channel whose item is acknowledged.
     fn release(&self, held: Held) {
-        // Otherwise the channel closes.
-        if !held.is_consumed {
+        // Otherwise the channel closes with the last item on it.
+        if !held.keeps_channel {
             self.consume.give_back(held.channel);
         }
     }
@@ -211,7 +220,7 @@ impl Broker {
         let held = lock(&self.leases).remove(&lease).ok_or(Refusal::NotOwned)?;
         held.end(is_done).await?;
         // RabbitMQ does one thing after another on a channel.
-        let answer = if held.is_consumed {
+        let answer = if held.keeps_channel {
             close(&held.channel).await
         } else {
             answered(held.channel.basic_qos(1, BasicQosOptions::default())).await
@@ -237,7 +246,7 @@ impl Broker {
         while found.len() < FAILED_TASKS_MAX
             && let Some(delivery) = get_now(&channel, &name).await?
         {
-            found.push(Held { channel: channel.clone(), delivery, is_consumed: true });
+            found.push(Held { channel: channel.clone(), delivery, keeps_channel: true });
         }
         Ok(found)
     }
