@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`owner`], [`queues`] | the calls of the program |
+//! | [`owner`], [`queues`], [`work`] | the calls of the program |
 //! | [`keeper`], [`mod@line`], [`frame`] | the process with the connections, and what is sent to it |
 //! | [`serve`], [`talk`], [`broker`], [`link`], [`put`], [`take`] | that process |
 //! | [`definition`] | what a queue is, in the form of RabbitMQ |
@@ -21,6 +21,7 @@ mod queues;
 mod serve;
 mod take;
 mod talk;
+mod work;
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -36,7 +37,9 @@ use serde::{Deserialize, Serialize};
 use self::definition::{Definition, Names};
 use self::frame::{Answer, Ask, Refusal};
 use self::keeper::Order;
+use self::line::{Pace, now};
 use self::owner::Process;
+use self::work::Work;
 use crate::OsError;
 use crate::address::{Address, RabbitMqUrl};
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity};
@@ -129,7 +132,7 @@ impl RabbitMq {
             processes: Generations::new(),
             is_closed: AtomicBool::new(false),
         };
-        match client.ask(&Ask::Connect, Wait::No) {
+        match now(client.ask(&Ask::Connect, Wait::No, Pace::Blocks)) {
             Ok(Answer::Done) => Ok(client),
             Ok(Answer::Refused(Refusal::NotReached(why))) => Err(why),
             Err(CallError::System(error)) => Err(NotReached::System(error)),
@@ -152,10 +155,15 @@ impl RabbitMq {
     /// [`CallError`].
     #[cfg(feature = "conformance")]
     pub(crate) fn waiting(&self) -> Result<u64, CallError> {
-        match self.ask(&Ask::Waiting, Wait::No)? {
+        match self.ask_now(&Ask::Waiting)? {
             Answer::Count(count) => Ok(count),
             _ => Err(CallError::Protocol),
         }
+    }
+
+    /// Asks the keeper for something that does not wait, and has no items.
+    fn ask_now(&self, ask: &Ask) -> Result<Answer, CallError> {
+        now(self.ask(ask, Wait::No, Pace::Blocks))
     }
 
     /// Runs an operation of the manager itself.
@@ -167,14 +175,14 @@ impl RabbitMq {
             ManagerOp::Remove { name } => {
                 let id = id_of(&name);
                 self.process().forget(ObjectId(id));
-                match self.ask(&Ask::Remove { id }, Wait::No)? {
+                match self.ask_now(&Ask::Remove { id })? {
                     Answer::Done => Ok(Reply::Done),
                     Answer::Refused(Refusal::Unknown) => Err(Fault::UnknownName.into()),
                     answer => Err(refused(&answer)),
                 }
             }
             ManagerOp::Attach(objects) => {
-                objects.into_iter().try_for_each(|object| self.definition(object).map(drop))?;
+                objects.into_iter().try_for_each(|object| self.attach(object))?;
                 Ok(Reply::Done)
             }
             // Nobody counts references.
@@ -208,7 +216,7 @@ impl RabbitMq {
             None => random().map_err(CallError::System)?.max(1),
         };
         let wanted = self.wanted(id, name.unwrap_or_default(), spec, print)?;
-        match self.ask(&Ask::Define(wanted.clone()), Wait::No)? {
+        match self.ask_now(&Ask::Define(wanted.clone()))? {
             Answer::Defined(found, _) if found.kind() != wanted.kind() => {
                 Err(Fault::WrongKind { found: found.kind() }.into())
             }
@@ -276,9 +284,7 @@ impl Backend for RabbitMq {
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
         match call.op {
             Op::Manager(op) => self.manage(op),
-            Op::Queue(op) => self.queue(call.object, op, call.wait),
-            Op::JoinableQueue(op) => self.tasks(call.object, op, call.wait),
-            _ => Err(Fault::Unsupported.into()),
+            op => now(self.work(call.object, Work::of(op)?, call.wait, Pace::Blocks)),
         }
     }
 

@@ -14,7 +14,7 @@ use mp_sys::key::Key;
 use mp_sys::socket::{Endpoint, Head};
 use serde::{Deserialize, Serialize};
 
-use super::line::Line;
+use super::line::{Line, Pace};
 use super::serve::keep;
 use crate::OsError;
 use crate::engine::keeper::{hand_over, start};
@@ -89,9 +89,14 @@ impl Keeper {
     }
 
     /// Waits for a moment until the keeper has ended, if it is ending.
-    pub(super) fn ends_soon(&self) {
-        let ended: Result<_, ChildError> = self.child.wait(Deadline::after(ENDING_TIME_MAX));
-        tracing::trace!(?ended, "a call to a keeper broke");
+    pub(super) async fn ends_soon(&self, pace: Pace) {
+        let deadline = Deadline::after(ENDING_TIME_MAX);
+        match pace {
+            Pace::Blocks => {
+                let ended: Result<_, ChildError> = self.child.wait(deadline);
+                tracing::trace!(?ended, "a call to a keeper broke");
+            }
+        }
     }
 
     /// Makes the keeper close its connections, and end.

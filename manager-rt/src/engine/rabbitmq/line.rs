@@ -1,8 +1,12 @@
-//! [`Line`]: a thread's socket to the keeper, at the side of the program.
+//! [`Line`]: a call's socket to the keeper, at the side of the program.
+//!
+//! A call of a thread and a call of an async task do the same, and only wait in another way: see [`Pace`].
 
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::beside_standard;
@@ -13,6 +17,14 @@ use rustix::net::{Shutdown, shutdown};
 
 use super::frame::{Answer, Ask, HEAD_BYTES_MAX, LENGTHS_BYTES, Numbered, lengths, lengths_of};
 use crate::OsError;
+use crate::backend::CallError;
+
+/// How a call waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Its thread sleeps. The future of such a call is ready when it is polled first: see [`now`].
+    Blocks,
+}
 
 /// One socket. After an error it is of no use any more.
 #[derive(Debug)]
@@ -33,6 +45,17 @@ pub(super) enum Broken {
     TooLong,
 }
 
+/// Runs a future that never has to wait, because its calls block.
+///
+/// # Errors
+/// [`CallError::Protocol`] if it has to. None does.
+pub(super) fn now<T>(future: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => Err(CallError::Protocol),
+    }
+}
+
 impl Line {
     /// Makes a socket, and returns the other end, for the keeper.
     ///
@@ -41,7 +64,8 @@ impl Line {
     pub(super) fn new() -> Result<(Self, OwnedFd), OsError> {
         let (own, other) = beside_standard(UnixStream::pair)?;
         let (own, other) = (OwnedFd::from(own), OwnedFd::from(other));
-        Ok((Self { stream: Stream::inherited(own)?, number: 0, made_in: Epoch::current() }, other))
+        let line = Self { stream: Stream::inherited(own)?, number: 0, made_in: Epoch::current() };
+        Ok((line, other))
     }
 
     /// Returns `true` if the keeper still has the other end.
@@ -52,22 +76,29 @@ impl Line {
     /// Asks something, and returns the answer with the items in it.
     ///
     /// # Errors
-    /// [`Broken`].
-    pub(super) fn ask(
+    /// [`Broken`]; [`Broken::Runtime`] before anything was sent.
+    pub(super) async fn ask(
         &mut self,
         ask: &Ask,
         items: &[u8],
         deadline: Deadline,
+        pace: Pace,
     ) -> Result<(Answer, Vec<u8>), Broken> {
-        self.tell(ask, items, deadline)?;
-        self.hear(deadline)
+        self.tell(ask, items, deadline, pace).await?;
+        self.hear(deadline, pace).await
     }
 
     /// Sends something.
     ///
     /// # Errors
     /// [`Broken`].
-    pub(super) fn tell(&mut self, ask: &Ask, items: &[u8], deadline: Deadline) -> Result<(), Broken> {
+    pub(super) async fn tell(
+        &mut self,
+        ask: &Ask,
+        items: &[u8],
+        deadline: Deadline,
+        pace: Pace,
+    ) -> Result<(), Broken> {
         self.number = self.number.wrapping_add(1);
         let numbered = Numbered { number: self.number, body: ask };
         let head = postcard::to_stdvec(&numbered).map_err(|_| Broken::TooLong)?;
@@ -78,10 +109,16 @@ impl Line {
         let mut begin = Vec::with_capacity(LENGTHS_BYTES.saturating_add(head.len()));
         begin.extend_from_slice(&lengths);
         begin.extend_from_slice(&head);
-        self.write(&begin, items, deadline)
+        self.write(&begin, items, deadline, pace).await
     }
 
-    fn write(&self, mut begin: &[u8], mut items: &[u8], deadline: Deadline) -> Result<(), Broken> {
+    async fn write(
+        &self,
+        mut begin: &[u8],
+        mut items: &[u8],
+        deadline: Deadline,
+        pace: Pace,
+    ) -> Result<(), Broken> {
         while !begin.is_empty() || !items.is_empty() {
             match self.stream.try_write_vectored(&[IoSlice::new(begin), IoSlice::new(items)]) {
                 Ok(count) => {
@@ -90,7 +127,7 @@ impl Line {
                     items = items.get(count.saturating_sub(of_begin)..).unwrap_or_default();
                 }
                 Err(WriteFailure::Full) if !deadline.has_passed() => {
-                    self.stream.ready(Interest::Write, deadline).map_err(|_| Broken::NotSent)?;
+                    self.until(Interest::Write, deadline, pace).await.ok_or(Broken::NotSent)?;
                 }
                 Err(_) => return Err(Broken::NotSent),
             }
@@ -102,32 +139,40 @@ impl Line {
     ///
     /// # Errors
     /// [`Broken::NoAnswer`].
-    pub(super) fn hear(&self, deadline: Deadline) -> Result<(Answer, Vec<u8>), Broken> {
+    pub(super) async fn hear(&self, deadline: Deadline, pace: Pace) -> Result<(Answer, Vec<u8>), Broken> {
         let mut lengths = [0; LENGTHS_BYTES];
-        self.fill(&mut lengths, deadline)?;
+        self.fill(&mut lengths, deadline, pace).await?;
         let (head, items) = lengths_of(lengths).ok_or(Broken::NoAnswer)?;
         let (mut head, mut items) = (vec![0; head], vec![0; items]);
-        self.fill(&mut head, deadline)?;
-        self.fill(&mut items, deadline)?;
+        self.fill(&mut head, deadline, pace).await?;
+        self.fill(&mut items, deadline, pace).await?;
         match postcard::from_bytes::<Numbered<Answer>>(&head) {
             Ok(answer) if answer.number == self.number => Ok((answer.body, items)),
             _ => Err(Broken::NoAnswer),
         }
     }
 
-    fn fill(&self, mut place: &mut [u8], deadline: Deadline) -> Result<(), Broken> {
+    async fn fill(&self, mut place: &mut [u8], deadline: Deadline, pace: Pace) -> Result<(), Broken> {
         while !place.is_empty() {
             match self.stream.try_read(place) {
                 Ok(0) => return Err(Broken::NoAnswer),
                 Ok(count) => place = place.get_mut(count..).unwrap_or_default(),
                 Err(ReadFailure::Empty) if !deadline.has_passed() => {
-                    let file = self.stream.file().map_err(|_| Broken::NoAnswer)?;
-                    readable_later(&[file], deadline).map_err(|_| Broken::NoAnswer)?;
+                    self.until(Interest::Read, deadline, pace).await.ok_or(Broken::NoAnswer)?;
                 }
                 Err(_) => return Err(Broken::NoAnswer),
             }
         }
         Ok(())
+    }
+
+    /// Waits until something can be read or written, or until the deadline. Returns `None` if that cannot be found out.
+    async fn until(&self, interest: Interest, deadline: Deadline, pace: Pace) -> Option<()> {
+        let file = self.stream.file().ok()?;
+        match pace {
+            Pace::Blocks if interest == Interest::Read => readable_later(&[file], deadline).ok().map(drop),
+            Pace::Blocks => self.stream.ready(interest, deadline).ok().map(drop),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::definition::Definition;
 use super::frame::{Answer, Ask, Nanos};
 use super::keeper::{Keeper, Order, lock};
-use super::line::{Broken, Line};
+use super::line::{Broken, Line, Pace, now};
 use super::{RabbitMq, refused};
 use crate::backend::CallError;
 use crate::proto::{Fault, ObjectId, Wait};
@@ -94,8 +94,9 @@ impl Heard {
     ///
     /// # Errors
     /// [`CallError::ServerGone`].
-    pub(super) fn next(&mut self) -> Result<(), CallError> {
-        let next = self.line.hear(Deadline::after(PATIENCE)).map_err(|_| CallError::ServerGone)?;
+    pub(super) async fn next(&mut self, pace: Pace) -> Result<(), CallError> {
+        let next = self.line.hear(Deadline::after(PATIENCE), pace).await;
+        let next = next.map_err(|_| CallError::ServerGone)?;
         (self.answer, self.items) = next;
         Ok(())
     }
@@ -104,8 +105,8 @@ impl Heard {
     ///
     /// # Errors
     /// [`CallError::ServerGone`] if the keeper has ended: the items return to their queue.
-    pub(super) fn was_read(&mut self) -> Result<(), CallError> {
-        let told = self.line.tell(&Ask::Taken, &[], Deadline::after(PATIENCE));
+    pub(super) async fn was_read(&mut self, pace: Pace) -> Result<(), CallError> {
+        let told = self.line.tell(&Ask::Taken, &[], Deadline::after(PATIENCE), pace).await;
         told.map_err(|_| CallError::ServerGone)
     }
 
@@ -128,8 +129,8 @@ impl RabbitMq {
     ///
     /// # Errors
     /// [`CallError`], but no refusal.
-    pub(super) fn ask(&self, ask: &Ask, wait: Wait) -> Result<Answer, CallError> {
-        let heard = self.converse(|_| ask.clone(), &[], wait)?;
+    pub(super) async fn ask(&self, ask: &Ask, wait: Wait, pace: Pace) -> Result<Answer, CallError> {
+        let heard = self.converse(|_| ask.clone(), &[], wait, pace).await?;
         let answer = heard.answer.clone();
         heard.end();
         Ok(answer)
@@ -139,11 +140,12 @@ impl RabbitMq {
     ///
     /// # Errors
     /// [`CallError`], but no refusal.
-    pub(super) fn converse(
+    pub(super) async fn converse(
         &self,
         ask: impl Fn(Nanos) -> Ask,
         items: &[u8],
         wait: Wait,
+        pace: Pace,
     ) -> Result<Heard, CallError> {
         let end = end_of(wait);
         for _ in 0..ATTEMPTS_MAX {
@@ -155,14 +157,14 @@ impl RabbitMq {
             };
             let mut line = match keeper.line() {
                 Err(error) if error == Errno::PIPE.into() => {
-                    keeper.ends_soon();
+                    keeper.ends_soon(pace).await;
                     self.process().replace(&keeper);
                     continue;
                 }
                 line => line?,
             };
             let (ask, answer_by) = (ask(nanos_until(wait, end)), self.answer_by(end));
-            match line.ask(&ask, items, answer_by) {
+            match line.ask(&ask, items, answer_by, pace).await {
                 Ok((answer, items)) => return Ok(Heard { answer, items, line, keeper }),
                 Err(Broken::TooLong) => {
                     let limit = crate::count::count_of(super::ITEM_BYTES_MAX);
@@ -172,7 +174,7 @@ impl RabbitMq {
                 // The keeper makes no progress.
                 Err(Broken::NoAnswer) if answer_by.has_passed() => return Err(CallError::ServerGone),
                 // If it was killed, its sockets close before the system says that it has ended.
-                Err(Broken::NotSent | Broken::NoAnswer) => keeper.ends_soon(),
+                Err(Broken::NotSent | Broken::NoAnswer) => keeper.ends_soon(pace).await,
             }
         }
         self.check_open()?;
@@ -191,10 +193,22 @@ impl RabbitMq {
     /// # Errors
     /// [`CallError`].
     pub(super) fn definition(&self, object: ObjectId) -> Result<Arc<Definition>, CallError> {
+        now(self.definition_at(object, Pace::Blocks))
+    }
+
+    /// Does the same, and waits at this pace.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(super) async fn definition_at(
+        &self,
+        object: ObjectId,
+        pace: Pace,
+    ) -> Result<Arc<Definition>, CallError> {
         if let Some(known) = lock(&self.process().known).get(&object) {
             return Ok(Arc::clone(known));
         }
-        match self.ask(&Ask::Find { id: object.0 }, Wait::No)? {
+        match self.ask(&Ask::Find { id: object.0 }, Wait::No, pace).await? {
             Answer::Defined(definition, _) => {
                 self.process().learn(definition.clone());
                 Ok(Arc::new(definition))
