@@ -24,6 +24,8 @@ mod talk;
 mod work;
 
 use std::fmt;
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -42,7 +44,11 @@ use self::owner::Process;
 use self::work::Work;
 use crate::OsError;
 use crate::address::{Address, RabbitMqUrl};
+#[cfg(feature = "tokio")]
+use crate::backend::Pending;
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity};
+#[cfg(feature = "tokio")]
+use crate::proto::JoinableQueueOp;
 use crate::proto::{
     Answer as Outcome, Call, Fault, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Step, Wait,
 };
@@ -286,6 +292,28 @@ impl Backend for RabbitMq {
             Op::Manager(op) => self.manage(op),
             op => now(self.work(call.object, Work::of(op)?, call.wait, Pace::Blocks)),
         }
+    }
+
+    /// Only the operations of queues have futures that wait. Those of the manager itself do not wait long.
+    #[cfg(feature = "tokio")]
+    fn call_async(self: Arc<Self>, call: Call<Raw<'_>>) -> Pending {
+        let Call { object, wait, op, .. } = call;
+        let work = match op {
+            Op::Manager(op) => return Box::pin(std::future::ready(self.manage(op))),
+            op => Work::of(op),
+        };
+        Box::pin(async move { self.work(object, work?, wait, Pace::Yields).await })
+    }
+
+    /// A lease that has ended with its keeper has nothing to end.
+    #[cfg(feature = "tokio")]
+    fn post(&self, call: Call<Raw<'_>>) {
+        let told = match call.op {
+            Op::JoinableQueue(JoinableQueueOp::Done { lease }) => self.settle_later(lease, true),
+            Op::JoinableQueue(JoinableQueueOp::Requeue { lease }) => self.settle_later(lease, false),
+            _ => self.call(call).map(drop),
+        };
+        tracing::trace!(?told, "a call without an answer");
     }
 
     /// Runs one operation after another.

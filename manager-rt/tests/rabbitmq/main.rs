@@ -5,6 +5,7 @@ mod deaths;
 mod faults;
 mod reach;
 mod server;
+mod tasks;
 mod traps;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -81,10 +81,9 @@ impl Broker {
             Ask::Put { queue, has_limit, wait, lens } => {
                 self.put(&queue, has_limit, wait, &items_in(items, &lens)?).await
             }
-            Ask::Settle { lease, is_done } => self.settle(lease, is_done).await,
             Ask::Len { queue } => self.len(&queue).await,
             Ask::Waiting => Ok(Answer::Count(self.waiting.load(Ordering::Relaxed))),
-            Ask::Get { .. } | Ask::Failed { .. } | Ask::Taken => Err(Refusal::Protocol),
+            Ask::Get { .. } | Ask::Failed { .. } | Ask::Settle { .. } | Ask::Taken => Err(Refusal::Protocol),
         }
     }
 

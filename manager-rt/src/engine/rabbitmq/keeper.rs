@@ -8,6 +8,8 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+#[cfg(feature = "tokio")]
+use mp_sys::asynchronous::pause;
 use mp_sys::child::{ChildError, ChildProcess, Lifeline};
 use mp_sys::deadline::Deadline;
 use mp_sys::key::Key;
@@ -23,6 +25,9 @@ use crate::engine::keeper::{hand_over, start};
 const ENDING_TIME_MAX: Duration = Duration::from_millis(500);
 /// How many sockets wait for the next call at most.
 const IDLE_MAX: usize = 64;
+/// How often a task looks whether a keeper has ended.
+#[cfg(feature = "tokio")]
+const LOOKS: Duration = Duration::from_millis(5);
 const HEAD: Head = Head { word: u32::from_le_bytes(*b"amqp"), long: 1 };
 
 /// What a keeper receives first.
@@ -95,6 +100,11 @@ impl Keeper {
             Pace::Blocks => {
                 let ended: Result<_, ChildError> = self.child.wait(deadline);
                 tracing::trace!(?ended, "a call to a keeper broke");
+            }
+            #[cfg(feature = "tokio")]
+            Pace::Yields => {
+                // Without a timer, the next attempt finds out.
+                while !self.has_ended() && !deadline.has_passed() && pause(LOOKS).await.is_ok() {}
             }
         }
     }

@@ -7,10 +7,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+#[cfg(feature = "tokio")]
+use std::time::Duration;
 
+#[cfg(feature = "tokio")]
+use mp_sys::asynchronous::{Attempt, BothWays, RuntimeError};
 use mp_sys::deadline::Deadline;
 use mp_sys::descriptors::beside_standard;
 use mp_sys::fork::Epoch;
+#[cfg(feature = "tokio")]
+use mp_sys::ready::is_readable;
 use mp_sys::ready::readable_later;
 use mp_sys::stream::{Interest, ReadFailure, Stream, WriteFailure};
 use rustix::net::{Shutdown, shutdown};
@@ -24,6 +30,9 @@ use crate::backend::CallError;
 pub(super) enum Pace {
     /// Its thread sleeps. The future of such a call is ready when it is polled first: see [`now`].
     Blocks,
+    /// Its task lets others run.
+    #[cfg(feature = "tokio")]
+    Yields,
 }
 
 /// One socket. After an error it is of no use any more.
@@ -32,6 +41,8 @@ pub(super) struct Line {
     stream: Stream,
     number: u64,
     made_in: Epoch,
+    #[cfg(feature = "tokio")]
+    watched: BothWays,
 }
 
 /// Why there is no answer.
@@ -43,6 +54,9 @@ pub(super) enum Broken {
     NoAnswer,
     /// The item is longer than a frame may be.
     TooLong,
+    /// A task cannot wait here.
+    #[cfg(feature = "tokio")]
+    Runtime(RuntimeError),
 }
 
 /// Runs a future that never has to wait, because its calls block.
@@ -64,7 +78,13 @@ impl Line {
     pub(super) fn new() -> Result<(Self, OwnedFd), OsError> {
         let (own, other) = beside_standard(UnixStream::pair)?;
         let (own, other) = (OwnedFd::from(own), OwnedFd::from(other));
-        let line = Self { stream: Stream::inherited(own)?, number: 0, made_in: Epoch::current() };
+        let line = Self {
+            stream: Stream::inherited(own)?,
+            number: 0,
+            made_in: Epoch::current(),
+            #[cfg(feature = "tokio")]
+            watched: BothWays::new(),
+        };
         Ok((line, other))
     }
 
@@ -84,6 +104,11 @@ impl Line {
         deadline: Deadline,
         pace: Pace,
     ) -> Result<(Answer, Vec<u8>), Broken> {
+        #[cfg(feature = "tokio")]
+        if pace == Pace::Yields {
+            let file = self.stream.file().map_err(|_| Broken::NotSent)?;
+            self.watched.readable.register(file).map_err(Broken::Runtime)?;
+        }
         self.tell(ask, items, deadline, pace).await?;
         self.hear(deadline, pace).await
     }
@@ -172,7 +197,22 @@ impl Line {
         match pace {
             Pace::Blocks if interest == Interest::Read => readable_later(&[file], deadline).ok().map(drop),
             Pace::Blocks => self.stream.ready(interest, deadline).ok().map(drop),
+            #[cfg(feature = "tokio")]
+            Pace::Yields => {
+                let is_read = interest == Interest::Read;
+                let watched = if is_read { &self.watched.readable } else { &self.watched.writable };
+                let is_ready = || if is_read { is_readable(file) } else { self.may_write() };
+                let attempt = || {
+                    if is_ready() || deadline.has_passed() { Attempt::Done(()) } else { Attempt::Later }
+                };
+                watched.attempt(file, attempt).await.ok()
+            }
         }
+    }
+
+    #[cfg(feature = "tokio")]
+    fn may_write(&self) -> bool {
+        self.stream.ready(Interest::Write, Deadline::after(Duration::ZERO)).is_ok_and(|ready| ready.write)
     }
 }
 

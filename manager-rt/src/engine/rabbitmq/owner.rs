@@ -170,6 +170,8 @@ impl RabbitMq {
                     let limit = crate::count::count_of(super::ITEM_BYTES_MAX);
                     return Err(Fault::TooLarge { limit }.into());
                 }
+                #[cfg(feature = "tokio")]
+                Err(Broken::Runtime(error)) => return Err(error.into()),
                 Err(Broken::NoAnswer) if !may_repeat(&ask) => return Err(CallError::OutcomeUnknown),
                 // The keeper makes no progress.
                 Err(Broken::NoAnswer) if answer_by.has_passed() => return Err(CallError::ServerGone),
@@ -179,6 +181,18 @@ impl RabbitMq {
         }
         self.check_open()?;
         Err(CallError::ServerGone)
+    }
+
+    /// Ends a lease, and does not wait until that is done.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    #[cfg(feature = "tokio")]
+    pub(super) fn settle_later(&self, lease: u64, is_done: bool) -> Result<(), CallError> {
+        let mut line = self.process().keeper(&self.order)?.line()?;
+        let ask = Ask::Settle { lease, is_done };
+        let told = line.tell(&ask, &[], Deadline::after(PATIENCE), Pace::Blocks);
+        now(async { told.await.map_err(|_| CallError::ServerGone) })
     }
 
     fn answer_by(&self, end: Deadline) -> Deadline {

@@ -65,6 +65,11 @@ impl Talk {
                     Err(refusal) => self.say(number, Answer::Refused(refusal), &[]).await,
                 }
             }
+            // A lease ends even if nobody waits for the answer.
+            Ask::Settle { lease, is_done } => {
+                let settled = self.broker.settle(lease, is_done).await;
+                self.say(number, settled.unwrap_or_else(Answer::Refused), &[]).await
+            }
             // It says so twice, which is of no use.
             Ask::Taken => Some(()),
             ask => {
