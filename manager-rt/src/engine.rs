@@ -12,6 +12,8 @@ mod rabbitmq;
 mod redis;
 #[cfg(any(feature = "rabbitmq", feature = "redis"))]
 mod stored;
+#[cfg(feature = "redis-tls")]
+mod trust;
 
 #[cfg(feature = "server")]
 pub use self::in_process::InProcess;

@@ -26,23 +26,11 @@ mod encrypted {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use mp_sys::OsError;
     use mp_sys::deadline::Deadline;
-    use rustix::io::Errno;
-    use rustls::crypto::ring::default_provider;
-    use rustls::pki_types::pem::{self, PemObject};
-    use rustls::pki_types::{CertificateDer, ServerName};
-    use rustls::{CertificateError, ClientConfig, ClientConnection, Error, RootCertStore, StreamOwned};
+    use rustls::{ClientConfig, ClientConnection, Error, StreamOwned};
 
     use super::{OpenError, Plain, RedisUrl, Trust, Unreachable};
-
-    /// Where distributions keep the certificates of all authorities that they trust.
-    const SYSTEM: [&str; 4] = [
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/ca-bundle.pem",
-        "/etc/ssl/cert.pem",
-    ];
+    use crate::engine::trust::{Trustless, Untrusted, name_of, trust, untrusted};
 
     impl Trust {
         /// Returns whom a client of this server trusts: the authorities in the file that its URL names, or those of the system.
@@ -53,38 +41,12 @@ mod encrypted {
             if !url.is_encrypted() {
                 return Ok(Self::default());
             }
-            let none = || Unreachable::NoAuthorities;
-            let roots = match url.authorities() {
-                Some(path) => authorities_in(path).map_err(Unreachable::AuthoritiesUnread)?,
-                None => SYSTEM.iter().find_map(|path| authorities_in(path).ok()).ok_or_else(none)?,
-            };
-            let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-            let builder = builder.with_safe_default_protocol_versions().map_err(|_| none())?;
-            let config = builder.with_root_certificates(roots).with_no_client_auth();
-            Ok(Self { config: Some(Arc::new(config)) })
+            let config = trust(url.authorities()).map_err(|trustless| match trustless {
+                Trustless::NoAuthorities => Unreachable::NoAuthorities,
+                Trustless::AuthoritiesUnread(error) => Unreachable::AuthoritiesUnread(error),
+            })?;
+            Ok(Self { config: Some(config) })
         }
-    }
-
-    /// Reads certificates of authorities.
-    ///
-    /// # Errors
-    /// Those of open(2) and read(2); `ENODATA` if there are none in the file.
-    fn authorities_in(path: &str) -> Result<RootCertStore, OsError> {
-        let mut roots = RootCertStore::empty();
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| match error {
-            pem::Error::Io(error) => error.into(),
-            _ => OsError::from(Errno::NODATA),
-        })?;
-        for certificate in certificates {
-            let added = match certificate {
-                // A bundle may have authorities that this library does not know how to read.
-                Ok(certificate) => roots.add(certificate).is_ok(),
-                Err(pem::Error::Io(error)) => return Err(error.into()),
-                Err(_) => false,
-            };
-            tracing::trace!(added, path, "an authority");
-        }
-        if roots.is_empty() { Err(Errno::NODATA.into()) } else { Ok(roots) }
     }
 
     /// Encrypts a new connection to this host, after checking its certificate. All of that takes at most `time`, however slowly the
@@ -98,15 +60,14 @@ mod encrypted {
         mut plain: Plain,
         time: Duration,
     ) -> Result<StreamOwned<ClientConnection, Plain>, OpenError> {
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
-        let name = name.map_err(|_| OpenError::Untrusted(Unreachable::OtherHost))?;
+        let name = name_of(host).map_err(refused)?;
         let connection = ClientConnection::new(Arc::clone(config), name);
-        let mut connection = connection.map_err(|error| refused(&error))?;
+        let mut connection = connection.map_err(|error| refused(untrusted(&error)))?;
         let mut hasty = Hasty { plain: &mut plain, deadline: Deadline::after(time) };
         while connection.is_handshaking() {
             connection.complete_io(&mut hasty).map_err(|error| {
                 match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-                    Some(inner) => refused(inner),
+                    Some(inner) => refused(untrusted(inner)),
                     None => error.into(),
                 }
             })?;
@@ -149,18 +110,12 @@ mod encrypted {
         }
     }
 
-    fn refused(error: &Error) -> OpenError {
-        tracing::debug!(%error, "a connection to Redis was not encrypted");
-        OpenError::Untrusted(match error {
-            // Another authority may have the name of a trusted one.
-            Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-                Unreachable::UnknownAuthority
-            }
-            Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            ) => Unreachable::OtherHost,
-            Error::InvalidCertificate(_) => Unreachable::BadCertificate,
-            _ => Unreachable::Protocol,
+    fn refused(why: Untrusted) -> OpenError {
+        OpenError::Untrusted(match why {
+            Untrusted::UnknownAuthority => Unreachable::UnknownAuthority,
+            Untrusted::OtherHost => Unreachable::OtherHost,
+            Untrusted::BadCertificate => Unreachable::BadCertificate,
+            Untrusted::Protocol => Unreachable::Protocol,
         })
     }
 }
