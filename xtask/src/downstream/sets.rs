@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Features that only tests of the workspace enable.
 const FOR_TESTS: [&str; 3] = ["conformance", "crash-points", "testing"];
 /// Features that add something to each of the others, and change nothing of them.
-const ADDITIONS: [&str; 6] = ["cli", "rabbitmq", "redis", "redis-tls", "tcp", "tokio"];
+const ADDITIONS: [&str; 7] = ["cli", "rabbitmq", "rabbitmq-tls", "redis", "redis-tls", "tcp", "tokio"];
 /// The feature that cargo enables by itself.
 const DEFAULT: &str = "default";
 /// The most features for users. More sets would take CI too long: think about which of them really differ.
