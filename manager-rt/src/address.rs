@@ -8,6 +8,7 @@
 //! | `redis+sentinel://HOST:PORT,HOST:PORT/MASTER` | the Redis server that sentinels name (feature `redis`) | `sentinel` |
 //! | `rediss://HOST:PORT/DATABASE` | the same, over encrypted connections (feature `redis-tls`) | `redis` |
 //! | `amqp://HOST:PORT/VHOST` | a RabbitMQ server (feature `rabbitmq`) | `rabbitmq` |
+//! | `amqps://HOST:PORT/VHOST` | the same, over encrypted connections (feature `rabbitmq-tls`) | `rabbitmq` |
 //! | `redis://… amqp://…` | a Redis server for objects, and a RabbitMQ server for queues (both features) | `mixed` |
 
 mod local;
@@ -81,13 +82,18 @@ pub enum AddressError {
     /// The address asks for encrypted connections to Redis, and this build lacks the feature `redis-tls`.
     #[error("this build cannot encrypt connections to Redis, because it lacks the feature `redis-tls`: {0}")]
     NeedsRedisTls(String),
-    /// This is not the URL of a RabbitMQ server, or it has a parameter other than `ns` and `type`, or one with a value that is
-    /// not permitted.
+    /// This is not the URL of a RabbitMQ server, or it has a parameter other than `ns`, `type` and `ca`, or one with a value
+    /// that is not permitted.
     #[error("this is not the URL of a RabbitMQ server, such as `amqp://user@host:5672/vhost?ns=app`: {0}")]
     RabbitMq(String),
     /// The address is that of a RabbitMQ server, and this build lacks the feature `rabbitmq`.
     #[error("this build cannot reach RabbitMQ, because it lacks the feature `rabbitmq`: {0}")]
     NeedsRabbitMq(String),
+    /// The address asks for encrypted connections to RabbitMQ, and this build lacks the feature `rabbitmq-tls`.
+    #[error(
+        "this build cannot encrypt connections to RabbitMQ, because it lacks the feature `rabbitmq-tls`: {0}"
+    )]
+    NeedsRabbitMqTls(String),
 }
 
 /// The address of a manager.
@@ -174,7 +180,7 @@ impl Address {
                 Ok((Self { endpoint: Endpoint::Redis(url) }, password.map(Key::from)))
             }
             #[cfg(feature = "rabbitmq")]
-            Some((rabbitmq::SCHEME, _)) => {
+            Some((scheme, _)) if rabbitmq::SCHEMES.contains(&scheme) => {
                 let (url, password) = RabbitMqUrl::parse(text)?;
                 Ok((Self { endpoint: Endpoint::RabbitMq(url) }, password.map(Key::from)))
             }
@@ -218,6 +224,8 @@ impl Address {
             )) => Err(AddressError::NeedsRedis(shown(text))),
             #[cfg(not(feature = "redis-tls"))]
             Some(("rediss" | "valkeys", _)) => Err(AddressError::NeedsRedisTls(shown(text))),
+            #[cfg(not(feature = "rabbitmq-tls"))]
+            Some(("amqps", _)) => Err(AddressError::NeedsRabbitMqTls(shown(text))),
             #[cfg(not(feature = "rabbitmq"))]
             Some(("amqp", _)) => Err(AddressError::NeedsRabbitMq(shown(text))),
             _ => Err(AddressError::Scheme(shown(text))),

@@ -1,4 +1,4 @@
-//! `amqp://USER@HOST:PORT/VHOST`: a RabbitMQ server.
+//! `amqp://USER@HOST:PORT/VHOST`, `amqps://…`: a RabbitMQ server.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -8,12 +8,25 @@ use crate::address::namespace::{NAMESPACE, NAMESPACE_DEFAULT, is_namespace};
 use crate::address::secret::shown;
 use crate::limits::HOST_BYTES_MAX;
 
-/// The scheme of the URLs.
-pub(super) const SCHEME: &str = "amqp";
+/// The schemes of the URLs.
+pub(super) const SCHEMES: &[&str] = &[
+    PLAIN,
+    #[cfg(feature = "rabbitmq-tls")]
+    ENCRYPTED,
+];
+const PLAIN: &str = "amqp";
+/// The scheme of encrypted connections.
+#[cfg(feature = "rabbitmq-tls")]
+const ENCRYPTED: &str = "amqps";
+/// The parameter that names the file with the certificates of the trusted authorities.
+#[cfg(feature = "rabbitmq-tls")]
+const AUTHORITIES: &str = "ca";
 /// The parameter that names the type of the queues.
 const TYPE: &str = "type";
 /// The port of a URL that names none.
 const PORT_DEFAULT: u16 = 5672;
+/// The same, for encrypted connections.
+const PORT_ENCRYPTED_DEFAULT: u16 = 5671;
 /// The virtual host of a URL that names none.
 const VHOST_DEFAULT: &str = "/";
 /// The user, and the password, of a URL that names no user: those of a new server, which accepts them on its own host only.
@@ -31,6 +44,10 @@ pub(crate) struct RabbitMqUrl {
     vhost: String,
     namespace: String,
     is_quorum: bool,
+    #[cfg(feature = "rabbitmq-tls")]
+    is_encrypted: bool,
+    #[cfg(feature = "rabbitmq-tls")]
+    authorities: Option<String>,
 }
 
 impl RabbitMqUrl {
@@ -43,7 +60,8 @@ impl RabbitMqUrl {
     }
 
     fn read(text: &str) -> Option<(Self, Option<String>)> {
-        let rest = text.strip_prefix(SCHEME)?.strip_prefix("://").filter(|rest| !rest.contains('#'))?;
+        let (scheme, rest) = text.split_once("://").filter(|(_, rest)| !rest.contains('#'))?;
+        let is_encrypted = *SCHEMES.get(SCHEMES.iter().position(|known| *known == scheme)?)? != PLAIN;
         let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
         let (authority, path) = place.split_once('/').unwrap_or((place, ""));
         let (user, at) = authority.rsplit_once('@').map_or((None, authority), |(user, at)| (Some(user), at));
@@ -51,7 +69,8 @@ impl RabbitMqUrl {
             None => (None, None),
             Some((user, password)) => (Some(short(user)?), Some(decoded(password)?)),
         };
-        let (host, port) = host_and_port(at)?;
+        let (host, port) =
+            host_and_port(at, if is_encrypted { PORT_ENCRYPTED_DEFAULT } else { PORT_DEFAULT })?;
         let vhost = Some(short(path)?).filter(|vhost| !vhost.is_empty());
         let mut url = Self {
             user: user.filter(|user| !user.is_empty()),
@@ -60,12 +79,20 @@ impl RabbitMqUrl {
             vhost: vhost.unwrap_or_else(|| VHOST_DEFAULT.to_owned()),
             namespace: NAMESPACE_DEFAULT.to_owned(),
             is_quorum: false,
+            #[cfg(feature = "rabbitmq-tls")]
+            is_encrypted,
+            #[cfg(feature = "rabbitmq-tls")]
+            authorities: None,
         };
         for pair in query.into_iter().flat_map(|query| query.split('&')) {
             match pair.split_once('=')? {
                 (NAMESPACE, name) if is_namespace(name) => url.namespace = name.to_owned(),
                 (TYPE, "quorum") => url.is_quorum = true,
                 (TYPE, "classic") => url.is_quorum = false,
+                #[cfg(feature = "rabbitmq-tls")]
+                (AUTHORITIES, path) if is_encrypted && path.starts_with('/') => {
+                    url.authorities = Some(text_of(path)?);
+                }
                 _ => return None,
             }
         }
@@ -74,6 +101,26 @@ impl RabbitMqUrl {
 
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// Returns whether connections are encrypted.
+    #[cfg(feature = "rabbitmq-tls")]
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        self.is_encrypted
+    }
+
+    /// Returns the path of the file with the certificates of the trusted authorities, if the URL names one.
+    #[cfg(feature = "rabbitmq-tls")]
+    pub(crate) fn authorities(&self) -> Option<&str> {
+        self.authorities.as_deref()
+    }
+
+    fn scheme_and_port(&self) -> (&'static str, u16) {
+        #[cfg(feature = "rabbitmq-tls")]
+        if self.is_encrypted {
+            return (ENCRYPTED, PORT_ENCRYPTED_DEFAULT);
+        }
+        (PLAIN, PORT_DEFAULT)
     }
 
     pub(crate) fn vhost(&self) -> &str {
@@ -96,11 +143,12 @@ impl RabbitMqUrl {
         };
         let (user, password) = (encoded(self.user.as_deref().unwrap_or(GUEST)), encoded(password));
         let (Self { host, port, .. }, vhost) = (self, encoded(&self.vhost));
-        Some(format!("{SCHEME}://{user}:{password}@{host}:{port}/{vhost}?heartbeat={heartbeat_secs}"))
+        let (scheme, _) = self.scheme_and_port();
+        Some(format!("{scheme}://{user}:{password}@{host}:{port}/{vhost}?heartbeat={heartbeat_secs}"))
     }
 }
 
-fn host_and_port(at: &str) -> Option<(String, u16)> {
+fn host_and_port(at: &str, port_default: u16) -> Option<(String, u16)> {
     let (host, port) = match at.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;
@@ -114,7 +162,7 @@ fn host_and_port(at: &str) -> Option<(String, u16)> {
     };
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let is_host = host.starts_with('[') || host.bytes().all(is_of_name);
-    let port = port.map_or(Some(PORT_DEFAULT), |port| port.parse().ok().filter(|port| *port != 0))?;
+    let port = port.map_or(Some(port_default), |port| port.parse().ok().filter(|port| *port != 0))?;
     (is_host && (1..=HOST_BYTES_MAX).contains(&host.len())).then_some((host, port))
 }
 
@@ -123,8 +171,13 @@ fn short(part: &str) -> Option<String> {
     decoded(part).filter(|text| text.len() <= SHORT_BYTES_MAX)
 }
 
-/// Reads a part of a URL: `%` and two hexadecimal digits stand for a byte.
+/// Reads a part of a URL that ends where another part may begin.
 fn decoded(part: &str) -> Option<String> {
+    if part.contains(['/', '@', ' ']) { None } else { text_of(part) }
+}
+
+/// Reads a part of a URL: `%` and two hexadecimal digits stand for a byte.
+fn text_of(part: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.bytes();
     while let Some(byte) = rest.next() {
@@ -134,7 +187,6 @@ fn decoded(part: &str) -> Option<String> {
                 let (high, low) = (digit()?, digit()?);
                 bytes.push(u8::try_from((high << 4) | low).ok()?);
             }
-            b'/' | b'@' | b' ' => return None,
             byte => bytes.push(byte),
         }
     }
@@ -156,19 +208,28 @@ fn encoded(text: &str) -> String {
 
 impl fmt::Display for RabbitMqUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME}://")?;
+        let (scheme, port_default) = self.scheme_and_port();
+        write!(f, "{scheme}://")?;
         if let Some(user) = &self.user {
             write!(f, "{}@", encoded(user))?;
         }
         f.write_str(&self.host)?;
-        if self.port != PORT_DEFAULT {
+        if self.port != port_default {
             write!(f, ":{}", self.port)?;
         }
         if self.vhost != VHOST_DEFAULT {
             write!(f, "/{}", encoded(&self.vhost))?;
         }
         write!(f, "?{NAMESPACE}={}", self.namespace)?;
-        if self.is_quorum { write!(f, "&{TYPE}=quorum") } else { Ok(()) }
+        if self.is_quorum {
+            write!(f, "&{TYPE}=quorum")?;
+        }
+        #[cfg(feature = "rabbitmq-tls")]
+        if let Some(path) = &self.authorities {
+            let path: Vec<_> = path.split('/').map(encoded).collect();
+            write!(f, "&{AUTHORITIES}={}", path.join("/"))?;
+        }
+        Ok(())
     }
 }
 
@@ -189,6 +250,19 @@ mod tests {
         assert_eq!(whole, "amqp://ann:s%40crt@host:7000/app%2Fone?heartbeat=10");
         assert_eq!(url.with_password(b"\xff", 10), None);
         assert_eq!(RabbitMqUrl::parse(&url.to_string()), Ok((url, None)));
+    }
+
+    #[cfg(feature = "rabbitmq-tls")]
+    #[test]
+    fn an_encrypted_connection_has_another_port_and_may_name_its_authority() {
+        let (url, _) = RabbitMqUrl::parse("amqps://host/v?ca=/etc/a%20b/ca.pem").unwrap();
+        assert_eq!((url.is_encrypted(), url.authorities()), (true, Some("/etc/a b/ca.pem")));
+        assert_eq!(url.to_string(), "amqps://host/v?ns=mp&ca=/etc/a%20b/ca.pem");
+        assert_eq!(RabbitMqUrl::parse(&url.to_string()), Ok((url.clone(), None)));
+        assert_eq!(url.with_password(b"", 10).unwrap(), "amqps://guest:guest@host:5671/v?heartbeat=10");
+        for text in ["amqp://host?ca=/ca.pem", "amqps://host?ca=ca.pem", "amqps://host?ca="] {
+            assert!(RabbitMqUrl::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]
