@@ -12,7 +12,7 @@ mod rabbitmq;
 mod redis;
 #[cfg(any(feature = "rabbitmq", feature = "redis"))]
 mod stored;
-#[cfg(feature = "redis-tls")]
+#[cfg(any(feature = "rabbitmq-tls", feature = "redis-tls"))]
 mod trust;
 
 #[cfg(feature = "server")]

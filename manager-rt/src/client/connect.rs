@@ -68,23 +68,23 @@ pub enum ConnectError {
     /// The server closed the connection, because it is ending.
     #[error("the server closed the connection")]
     Closed,
-    /// The authority that signed the server's certificate is not trusted. (Feature `redis-tls`.)
+    /// The authority that signed the server's certificate is not trusted. (Features `redis-tls`, `rabbitmq-tls`.)
     #[error("the authority that signed the server's certificate is not trusted")]
     UnknownAuthority,
-    /// The server's certificate is for another host. (Feature `redis-tls`.)
+    /// The server's certificate is for another host. (Features `redis-tls`, `rabbitmq-tls`.)
     #[error("the server's certificate is for another host")]
     OtherHost,
-    /// The server's certificate is over, or is not one. (Feature `redis-tls`.)
+    /// The server's certificate is over, or is not one. (Features `redis-tls`, `rabbitmq-tls`.)
     #[error("the server's certificate is not valid")]
     BadCertificate,
-    /// The address names no file with certificates of authorities (`?ca=`), and there are none where systems keep them. (Feature
-    /// `redis-tls`.)
+    /// The address names no file with certificates of authorities (`?ca=`), and there are none where systems keep them. (Features
+    /// `redis-tls`, `rabbitmq-tls`.)
     #[error(
         "there are no certificates of trusted authorities on this system, and the address names no file (?ca=)"
     )]
     NoAuthorities,
     /// The file with certificates of authorities that the address names (`?ca=`) cannot be read, or contains none (`ENODATA`).
-    /// (Feature `redis-tls`.)
+    /// (Features `redis-tls`, `rabbitmq-tls`.)
     #[error(
         "the certificates of trusted authorities in the file that the address names (?ca=) cannot be used: {0}"
     )]

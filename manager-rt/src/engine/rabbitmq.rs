@@ -5,12 +5,15 @@
 //! | [`owner`], [`queues`], [`work`] | the calls of the program |
 //! | [`keeper`], [`mod@line`], [`frame`] | the process with the connections, and what is sent to it |
 //! | [`serve`], [`talk`], [`broker`], [`link`], [`put`], [`take`] | that process |
+//! | `encrypted` | its connections, if they are encrypted |
 //! | [`definition`] | what a queue is, in the form of RabbitMQ |
 
 #[cfg(feature = "redis")]
 mod beside;
 mod broker;
 mod definition;
+#[cfg(feature = "rabbitmq-tls")]
+mod encrypted;
 mod frame;
 mod keeper;
 mod line;
@@ -91,6 +94,22 @@ pub(crate) enum NotReached {
     Closed,
     /// What answered is not RabbitMQ.
     Protocol,
+    /// The authority that signed the server's certificate is not trusted.
+    #[cfg(feature = "rabbitmq-tls")]
+    UnknownAuthority,
+    /// The server's certificate is for another host.
+    #[cfg(feature = "rabbitmq-tls")]
+    OtherHost,
+    /// The server's certificate is over, or is not one.
+    #[cfg(feature = "rabbitmq-tls")]
+    BadCertificate,
+    /// There are no certificates of authorities where systems keep them.
+    #[cfg(feature = "rabbitmq-tls")]
+    NoAuthorities,
+    /// They cannot be read from the file that the address names. It is never sent.
+    #[cfg(feature = "rabbitmq-tls")]
+    #[serde(skip)]
+    AuthoritiesUnread(OsError),
     /// The system refused. It is never sent.
     #[serde(skip)]
     System(OsError),
@@ -121,6 +140,8 @@ impl RabbitMq {
         deadline: Deadline,
     ) -> Result<Self, NotReached> {
         url.with_password(password.as_bytes(), 0).ok_or(NotReached::BadPassword)?;
+        #[cfg(feature = "rabbitmq-tls")]
+        encrypted::check(url)?;
         let order = Order {
             url: url.to_string(),
             key: password.clone(),

@@ -172,6 +172,16 @@ fn without_rabbitmq(error: NotReached) -> ConnectError {
         NotReached::TimedOut => ConnectError::TimedOut,
         NotReached::Closed => ConnectError::Closed,
         NotReached::Protocol => ConnectError::Protocol,
+        #[cfg(feature = "rabbitmq-tls")]
+        NotReached::UnknownAuthority => ConnectError::UnknownAuthority,
+        #[cfg(feature = "rabbitmq-tls")]
+        NotReached::OtherHost => ConnectError::OtherHost,
+        #[cfg(feature = "rabbitmq-tls")]
+        NotReached::BadCertificate => ConnectError::BadCertificate,
+        #[cfg(feature = "rabbitmq-tls")]
+        NotReached::NoAuthorities => ConnectError::NoAuthorities,
+        #[cfg(feature = "rabbitmq-tls")]
+        NotReached::AuthoritiesUnread(error) => ConnectError::AuthoritiesUnread(error),
         NotReached::System(error) => error.into(),
     }
 }

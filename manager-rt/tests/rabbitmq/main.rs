@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod deaths;
+#[cfg(feature = "rabbitmq-tls")]
+mod encrypted;
 mod faults;
 mod reach;
 mod server;

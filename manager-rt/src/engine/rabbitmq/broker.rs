@@ -54,7 +54,7 @@ impl Broker {
     pub(super) fn new(order: &Order) -> Option<Self> {
         let (url, _) = RabbitMqUrl::parse(&order.url).ok()?;
         let whole = url.with_password(order.key.as_bytes(), u16::try_from(HEARTBEAT.as_secs()).ok()?)?;
-        let link = |role| Link::new(whole.clone(), role, order.connect_time);
+        let link = |role| Link::new(&url, whole.clone(), role, order.connect_time);
         Some(Self {
             names: Names { namespace: url.namespace().to_owned() },
             publish: link(Role::Publish),

@@ -17,8 +17,11 @@ use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus, Error, 
 use tokio::time::{sleep, timeout};
 
 use super::NotReached;
+#[cfg(feature = "rabbitmq-tls")]
+use super::encrypted;
 use super::frame::{CHANNELS_MAX, Refusal};
 use super::keeper::lock;
+use crate::address::RabbitMqUrl;
 
 /// How long RabbitMQ may take for an answer that has nothing to wait for.
 pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -43,6 +46,9 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct Link {
     url: String,
+    /// The file with the certificates of the trusted authorities, if connections are encrypted.
+    #[cfg(feature = "rabbitmq-tls")]
+    trust: Option<Option<String>>,
     role: Role,
     connect_time: Duration,
     connection: tokio::sync::Mutex<Option<Connection>>,
@@ -53,9 +59,21 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(url: String, role: Role, connect_time: Duration) -> Self {
+    /// Makes one that is not connected. `whole` is the URL with the password.
+    pub(super) fn new(url: &RabbitMqUrl, whole: String, role: Role, connect_time: Duration) -> Self {
+        #[cfg(not(feature = "rabbitmq-tls"))]
+        let _ = url;
         let (connection, status, idle) = Default::default();
-        Self { url, role, connect_time, connection, status, idle }
+        Self {
+            url: whole,
+            #[cfg(feature = "rabbitmq-tls")]
+            trust: url.is_encrypted().then(|| url.authorities().map(str::to_owned)),
+            role,
+            connect_time,
+            connection,
+            status,
+            idle,
+        }
     }
 
     /// Connects, unless there is a connection.
@@ -79,16 +97,23 @@ impl Link {
         };
         // It does not recover by itself.
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let made = match timeout(self.connect_time, Connection::connect(&self.url, properties)).await {
-            Err(_) => return Err(NotReached::TimedOut),
-            Ok(made) => made.map_err(|error| not_reached(&error))?,
-        };
+        let made = timeout(self.connect_time, self.open(properties)).await;
+        let made = made.unwrap_or(Err(NotReached::TimedOut))?;
         let earlier = lock(&self.status).replace(made.status().clone());
         if earlier.is_some() && self.role == Role::Consume {
             sleep(ELECTION_TIME).await;
         }
         *connection = Some(made);
         Ok(())
+    }
+
+    async fn open(&self, properties: ConnectionProperties) -> Result<Connection, NotReached> {
+        #[cfg(feature = "rabbitmq-tls")]
+        if let Some(authorities) = &self.trust {
+            return encrypted::connect(&self.url, authorities.as_deref(), properties).await;
+        }
+        let made = Connection::connect(&self.url, properties).await;
+        made.map_err(|error| not_reached(&error))
     }
 
     /// Returns `true` if RabbitMQ has said that it takes no more items at present.
@@ -187,7 +212,7 @@ pub(super) fn refusal(error: &Error) -> Refusal {
 }
 
 /// Returns why there is no connection.
-fn not_reached(error: &Error) -> NotReached {
+pub(super) fn not_reached(error: &Error) -> NotReached {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidData, UnexpectedEof};
     tracing::debug!(%error, "RabbitMQ was not reached");
     match (error.kind(), refused(error)) {
