@@ -18,7 +18,7 @@ use crate::server::{namespace, shared};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const HEAD: Head = Head { word: 0, long: 0 };
 
-fn tell(endpoint: &Endpoint, text: &str) {
+pub(crate) fn tell(endpoint: &Endpoint, text: &str) {
     let patience = Patience::Until(Deadline::after(PATIENCE));
     endpoint.send(HEAD, &mut [0; OVERHEAD_BYTES], text.as_bytes(), &[], patience).unwrap();
 }
@@ -27,7 +27,7 @@ fn text_in(packet: &[u8], len: usize) -> String {
     String::from_utf8(packet[OVERHEAD_BYTES..OVERHEAD_BYTES + len].to_vec()).unwrap()
 }
 
-fn heard(handed: &Handed) -> String {
+pub(crate) fn heard(handed: &Handed) -> String {
     let mut packet = [0; 1024];
     let received = handed.receive(&mut packet, Deadline::after(PATIENCE)).unwrap();
     text_in(&packet, received.body_len)

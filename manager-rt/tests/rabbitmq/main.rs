@@ -1,14 +1,17 @@
 //! The queues of a manager in private RabbitMQ servers.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod cutter;
 mod deaths;
 #[cfg(feature = "rabbitmq-tls")]
 mod encrypted;
 mod faults;
+mod kills;
 mod reach;
 mod server;
 mod tasks;
 mod traps;
+mod workers;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
