@@ -315,12 +315,14 @@ impl Backend for RabbitMq {
         }
     }
 
-    /// Only the operations of queues have futures that wait. Those of the manager itself do not wait long.
+    /// Those of the manager itself, which would block, are not for async tasks.
     #[cfg(feature = "tokio")]
     fn call_async(self: Arc<Self>, call: Call<Raw<'_>>) -> Pending {
         let Call { object, wait, op, .. } = call;
         let work = match op {
-            Op::Manager(op) => return Box::pin(std::future::ready(self.manage(op))),
+            Op::Manager(_) => {
+                Err(CallError::unsupported(&self.caps(), Kind::Manager, "calls of async tasks"))
+            }
             op => Work::of(op),
         };
         Box::pin(async move { self.work(object, work?, wait, Pace::Yields).await })

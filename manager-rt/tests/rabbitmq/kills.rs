@@ -91,6 +91,8 @@ struct Trial {
     kills: Kills,
     /// Tasks whose producer was killed before it wrote down that they were put.
     unsure: Vec<u32>,
+    /// The last tasks that were done before RabbitMQ was killed.
+    not_on_disk: Vec<u32>,
     /// Tasks whose consumer was killed while it said that they were done.
     unknown: Vec<u32>,
     random: Random,
@@ -114,9 +116,21 @@ impl Trial {
         let consumers = (0..CONSUMERS).map(|number| Worker::new(consume, job(number, 0..0))).collect();
         eventually("RabbitMQ has noted the queue", || server.has_noted(&space, "tasks"));
         let (kills, random) = (Kills::default(), Random::new());
-        let (unsure, unknown) = Default::default();
+        let (unsure, not_on_disk, unknown) = Default::default();
         eprintln!("MP_SEED={}", random.seed());
-        Self { tasks, server, cutter, folder, producers, consumers, kills, unsure, unknown, random }
+        Self {
+            tasks,
+            server,
+            cutter,
+            folder,
+            producers,
+            consumers,
+            kills,
+            unsure,
+            not_on_disk,
+            unknown,
+            random,
+        }
     }
 
     fn folder(&self) -> &Path {
@@ -179,6 +193,16 @@ impl Trial {
         }
     }
 
+    fn kill_server(&mut self) {
+        self.kills.servers += 1;
+        self.server.kill();
+        for number in 0..CONSUMERS {
+            let done = noted(self.folder(), "done", number);
+            self.not_on_disk.extend(done.iter().rev().take(NOT_ON_DISK_MAX));
+        }
+        self.server.start_again();
+    }
+
     /// Lets the workers go on until so many tasks are done.
     fn run_until(&mut self, is_over: impl Fn(&Self) -> bool, deadline: Deadline) {
         while !is_over(self) {
@@ -197,13 +221,14 @@ impl Trial {
         counts
     }
 
+    /// Returns how often each task was put without a confirmation.
+    fn unsure(&self) -> Vec<usize> {
+        with(self.counts("unsure", PRODUCERS), &self.unsure)
+    }
+
     /// Returns which tasks their workers do not know to be done.
     fn unknown(&self) -> Vec<usize> {
-        let mut unknown = self.counts("unknown", CONSUMERS);
-        for task in &self.unknown {
-            unknown[usize::try_from(*task).unwrap()] += 1;
-        }
-        unknown
+        with(self.counts("unknown", CONSUMERS), &self.unknown)
     }
 
     fn is_complete(&self) -> bool {
@@ -215,16 +240,17 @@ impl Trial {
     #[expect(clippy::print_stderr, reason = "what comes twice is counted")]
     fn check(&self) {
         let (got, done) = (self.counts("got", CONSUMERS), self.counts("done", CONSUMERS));
-        let mut unsure = self.counts("unsure", PRODUCERS);
-        for task in &self.unsure {
-            unsure[usize::try_from(*task).unwrap()] += 1;
-        }
+        let (unsure, unknown) = (self.unsure(), self.unknown());
         let (mut put_again, mut done_again, mut got_again, mut not_known) = (0, 0, 0, 0);
-        for (((got, done), unsure), unknown) in got.into_iter().zip(done).zip(unsure).zip(self.unknown()) {
-            assert!(got >= done && done + unknown > 0, "a task is lost");
+        for (task, number) in (0..).zip(0..self.tasks) {
+            let (got, done, unsure): (usize, usize, usize) = (got[task], done[task], unsure[task]);
+            assert!(got >= done && done + unknown[task] > 0, "task {task} is lost");
             let again = done.saturating_sub(1);
+            let of_server = again.saturating_sub(unsure);
+            let not_on_disk = self.not_on_disk.iter().filter(|one| **one == number).count();
+            assert!(of_server <= not_on_disk, "task {task} is done twice, and nothing explains it");
             put_again += again.min(unsure);
-            done_again += again.saturating_sub(unsure);
+            done_again += of_server;
             got_again += got - done;
             not_known += usize::from(done == 0);
         }
@@ -234,9 +260,15 @@ impl Trial {
              killed; {got_again} deliveries were not known to be done, and {not_known} tasks",
             self.tasks, self.kills
         );
-        assert!(done_again <= servers * CONSUMERS * NOT_ON_DISK_MAX, "{done_again}");
         assert!(got_again <= consumers + keepers + (connections + servers) * CONSUMERS, "{got_again}");
     }
+}
+
+fn with(mut counts: Vec<usize>, more: &[u32]) -> Vec<usize> {
+    for task in more {
+        counts[usize::try_from(*task).unwrap()] += 1;
+    }
+    counts
 }
 
 /// Lets so many tasks pass, which are put so many at once, and kills something so many times, and RabbitMQ instead every so many times.
@@ -249,8 +281,7 @@ fn pass(tasks: u32, at_once: usize, kills: u32, server_each: u32) {
         let done = usize::try_from(u64::from(tasks) * 9 / 10 * u64::from(kill) / u64::from(kills)).unwrap();
         trial.run_until(|trial| trial.done() >= done, deadline);
         if kill % server_each == 0 {
-            trial.kills.servers += 1;
-            trial.server.restart();
+            trial.kill_server();
         } else {
             trial.kill_something();
         }

@@ -84,6 +84,11 @@ impl Server {
     /// Kills the server, and starts it again with what it had written.
     pub(crate) fn restart(&mut self) {
         self.kill();
+        self.start_again();
+    }
+
+    /// Starts the server again after it was killed.
+    pub(crate) fn start_again(&mut self) {
         self.guard = run(self.folder(), self.others);
     }
 

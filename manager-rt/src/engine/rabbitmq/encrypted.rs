@@ -6,21 +6,28 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_compat::Compat;
 use lapin::runtime::default_runtime;
 use lapin::tcp::AsyncTcpStream;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
+use tokio::io::{AsyncWriteExt, copy};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::NotReached;
 use super::keeper::lock;
 use super::link::not_reached;
+use super::talk::unless;
 use crate::address::RabbitMqUrl;
 use crate::engine::trust::{Trustless, Untrusted, name_of, trust, untrusted};
+
+/// How long the server may take to hear that a connection has ended.
+const END_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Checks that a client of this server trusts somebody.
 ///
@@ -67,12 +74,21 @@ async fn encrypt(uri: &AMQPUri, authorities: Option<&str>) -> Result<TlsStream<T
 }
 
 /// Passes on between an encrypted connection and a socket, which is returned. It ends with either of them.
-fn passed_on(mut encrypted: TlsStream<TcpStream>) -> io::Result<TcpStream> {
+fn passed_on(encrypted: TlsStream<TcpStream>) -> io::Result<TcpStream> {
     let (mut own, other) = UnixStream::pair()?;
     let other = std::net::TcpStream::from(OwnedFd::from(other.into_std()?));
     tokio::spawn(async move {
-        let ended = tokio::io::copy_bidirectional(&mut own, &mut encrypted).await;
+        let (mut from, mut to) = own.split();
+        let (mut encrypted_from, mut encrypted_to) = tokio::io::split(encrypted);
+        // Whichever side ends first: the other one may be a host that is gone, and would never end.
+        let ended = unless(copy(&mut from, &mut encrypted_to), async {
+            let ended = copy(&mut encrypted_from, &mut to).await;
+            tracing::trace!(?ended, "the server has ended an encrypted connection");
+        });
+        let ended = ended.await;
         tracing::debug!(?ended, "an encrypted connection has ended");
+        let said = timeout(END_TIME_MAX, encrypted_to.shutdown()).await;
+        tracing::trace!(?said, "the server knows that it has ended");
     });
     // What counts is that it can be read and written like one.
     TcpStream::from_std(other)

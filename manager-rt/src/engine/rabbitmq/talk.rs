@@ -180,7 +180,7 @@ async fn over(is_over: &mut watch::Receiver<bool>) {
 }
 
 /// Runs something until something else ends. Returns `None` if that was earlier.
-async fn unless<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+pub(super) async fn unless<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
     let (mut work, mut end) = (pin!(work), pin!(end));
     poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
