@@ -11,5 +11,8 @@ mod record;
 mod specs;
 
 fn main() -> std::process::ExitCode {
-    mp_sys::testing::runner::main(&[queues::TESTS, managers::TESTS].concat(), mp::release_unused_memory)
+    mp_sys::testing::runner::main(
+        &[queues::TESTS, managers::TESTS].concat(),
+        mp::release_unused_memory,
+    )
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use manager_rt::{Dict, GetError, Lock, LockError, Manager, PutError, Queue, Value};
 use mp_sys::testing::{Random, tests};
 
-use crate::record::{Log, OPERATIONS, Spec, Word, check, is_linearizable};
+use crate::record::{Disturb, Log, OPERATIONS, Spec, Word, check, is_linearizable, kill_one};
 use crate::specs::{
     DictAnswer, DictOp, DictSpec, LockAnswer, LockOp, LockSpec, QueueAnswer, QueueOp, QueueSpec,
 };
@@ -39,13 +39,15 @@ fn check_all<S: Spec, O>(
             begin();
             operate(object, log, process, random);
         };
-        check((HISTORIES, kills), spec, || make(&manager), warm);
+        let kill = kills.map(kill_one::<S>);
+        let disturb = kill.as_ref().map(|kill| kill as Disturb<'_>);
+        check((HISTORIES, disturb), spec, || make(&manager), warm);
     }
     manager.shutdown().unwrap();
 }
 
 /// Returns a small number that another process may use as well.
-fn few(random: &mut Random) -> u64 {
+pub(crate) fn few(random: &mut Random) -> u64 {
     random.below(3)
 }
 
@@ -70,16 +72,21 @@ fn on_dict(dict: &Dict<u64, u64>, op: DictOp) -> DictAnswer {
     }
 }
 
+/// Returns an operation of a dict.
+pub(crate) fn dict_op(random: &mut Random) -> DictOp {
+    let key = random.below(2);
+    match random.below(4) {
+        0 => DictOp::Get(key),
+        1 => DictOp::Set(key, few(random)),
+        2 => DictOp::CompareExchange(key, some(random), some(random)),
+        _ => DictOp::Add(key),
+    }
+}
+
 fn histories_of_a_managers_dict_are_linearizable() {
     let operate = |dict: &Dict<u64, u64>, log: &Log, process, random: &mut Random| {
         for operation in 0..OPERATIONS {
-            let key = random.below(2);
-            let op = match random.below(4) {
-                0 => DictOp::Get(key),
-                1 => DictOp::Set(key, few(random)),
-                2 => DictOp::CompareExchange(key, some(random), some(random)),
-                _ => DictOp::Add(key),
-            };
+            let op = dict_op(random);
             log.run(process, operation, &op, || on_dict(dict, op));
         }
     };
@@ -103,15 +110,20 @@ fn on_value(value: &Value<u64>, op: DictOp) -> DictAnswer {
     }
 }
 
+/// Returns an operation of a value.
+pub(crate) fn value_op(random: &mut Random) -> DictOp {
+    match random.below(4) {
+        0 => DictOp::Get(0),
+        1 => DictOp::Set(0, few(random)),
+        2 => DictOp::CompareExchange(0, Some(few(random)), Some(few(random))),
+        _ => DictOp::Add(0),
+    }
+}
+
 fn histories_of_a_managers_value_are_linearizable() {
     let operate = |value: &Value<u64>, log: &Log, process, random: &mut Random| {
         for operation in 0..OPERATIONS {
-            let op = match random.below(4) {
-                0 => DictOp::Get(0),
-                1 => DictOp::Set(0, few(random)),
-                2 => DictOp::CompareExchange(0, Some(few(random)), Some(few(random))),
-                _ => DictOp::Add(0),
-            };
+            let op = value_op(random);
             log.run(process, operation, &op, || on_value(value, op));
         }
     };
@@ -119,58 +131,62 @@ fn histories_of_a_managers_value_are_linearizable() {
     check_all(WITH_AND_WITHOUT_KILLS, &spec, |manager| manager.value(&0).unwrap(), operate);
 }
 
+/// Puts items into a queue, and takes some.
+pub(crate) fn use_queue(queue: &Queue<u64>, log: &Log, process: u64, random: &mut Random) {
+    for operation in 0..OPERATIONS {
+        let put = QueueOp::Put(process * OPERATIONS + operation);
+        let op = if random.below(2) == 0 { QueueOp::Get } else { put };
+        log.run(process, operation, &op, || match op {
+            QueueOp::Put(item) => match queue.try_put(&item) {
+                Ok(()) => QueueAnswer::Done,
+                Err(PutError::Full) => QueueAnswer::Full,
+                Err(other) => panic!("{other}"),
+            },
+            QueueOp::Get => match queue.try_get() {
+                Ok(item) => QueueAnswer::Item(item),
+                Err(GetError::Empty) => QueueAnswer::Empty,
+                Err(other) => panic!("{other}"),
+            },
+        });
+    }
+}
+
 fn histories_of_a_managers_queue_are_linearizable() {
-    let operate = |queue: &Queue<u64>, log: &Log, process, random: &mut Random| {
-        for operation in 0..OPERATIONS {
-            let put = QueueOp::Put(process * OPERATIONS + operation);
-            let op = if random.below(2) == 0 { QueueOp::Get } else { put };
-            log.run(process, operation, &op, || match op {
-                QueueOp::Put(item) => match queue.try_put(&item) {
-                    Ok(()) => QueueAnswer::Done,
-                    Err(PutError::Full) => QueueAnswer::Full,
-                    Err(other) => panic!("{other}"),
-                },
-                QueueOp::Get => match queue.try_get() {
-                    Ok(item) => QueueAnswer::Item(item),
-                    Err(GetError::Empty) => QueueAnswer::Empty,
-                    Err(other) => panic!("{other}"),
-                },
-            });
-        }
-    };
     let spec = QueueSpec { items: VecDeque::new(), capacity: 3 };
     // A killed process takes an item, and gives it back later if it cannot have read the answer: that is not a single
     // operation of a queue. The crash cells of the queue test its kills.
-    check_all(&[None], &spec, |manager| manager.bounded_queue(3).unwrap(), operate);
+    check_all(&[None], &spec, |manager| manager.bounded_queue(3).unwrap(), use_queue);
+}
+
+/// Takes a lock and releases it, again and again.
+pub(crate) fn use_lock(lock: &Lock, log: &Log, process: u64, _: &mut Random) {
+    let mut held = None;
+    for operation in 0..OPERATIONS {
+        if let Some(guard) = held.take() {
+            log.run(process, operation, &LockOp::Unlock(process), || {
+                drop(guard);
+                LockAnswer::Done
+            });
+        } else if operation + 1 < OPERATIONS {
+            // The last operation takes no lock: a lock that is held at the end would be released without a record.
+            log.run(process, operation, &LockOp::TryLock(process), || match lock.try_lock() {
+                Ok(guard) => {
+                    held = Some(guard);
+                    LockAnswer::Locked
+                }
+                Err(LockError::OwnerDied(guard)) => {
+                    held = Some(guard);
+                    LockAnswer::OwnerDied
+                }
+                Err(LockError::WouldBlock) => LockAnswer::Busy,
+                Err(other) => panic!("{other}"),
+            });
+        }
+    }
 }
 
 fn histories_of_a_managers_lock_are_linearizable() {
-    let operate = |lock: &Lock, log: &Log, process, _: &mut Random| {
-        let mut held = None;
-        for operation in 0..OPERATIONS {
-            if let Some(guard) = held.take() {
-                log.run(process, operation, &LockOp::Unlock(process), || {
-                    drop(guard);
-                    LockAnswer::Done
-                });
-            } else if operation + 1 < OPERATIONS {
-                // The last operation takes no lock: a lock that is held at the end would be released without a record.
-                log.run(process, operation, &LockOp::TryLock(process), || match lock.try_lock() {
-                    Ok(guard) => {
-                        held = Some(guard);
-                        LockAnswer::Locked
-                    }
-                    Err(LockError::OwnerDied(guard)) => {
-                        held = Some(guard);
-                        LockAnswer::OwnerDied
-                    }
-                    Err(LockError::WouldBlock) => LockAnswer::Busy,
-                    Err(other) => panic!("{other}"),
-                });
-            }
-        }
-    };
-    check_all(WITH_AND_WITHOUT_KILLS, &LockSpec::default(), |manager| manager.lock().unwrap(), operate);
+    check_all(WITH_AND_WITHOUT_KILLS, &LockSpec::default(), |manager| manager.lock().unwrap(), use_lock);
 }
 
 /// The check can fail: two processes hold a lock, a death is reported to no process or without a death, and a value

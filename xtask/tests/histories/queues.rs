@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use kernel_ipc::{GetError, PutError, Queue};
 use mp_sys::testing::{Random, tests};
 
-use crate::record::{Log, OPERATIONS, Word, check, is_linearizable};
+use crate::record::{Log, OPERATIONS, Word, check, is_linearizable, kill_one};
 use crate::specs::{QueueAnswer as Answer, QueueOp as Op, QueueSpec};
 
 tests! {
@@ -51,7 +51,8 @@ fn histories_of_a_bounded_queue_are_linearizable() {
 }
 
 fn histories_with_kills_are_linearizable() {
-    check((HISTORIES, Some(MOMENT_MAX)), &spec(3), || Queue::bounded(3).unwrap(), operate);
+    let kill = kill_one::<QueueSpec>(MOMENT_MAX);
+    check((HISTORIES, Some(&kill)), &spec(3), || Queue::bounded(3).unwrap(), operate);
 }
 
 /// The check can fail: an item comes out before it was put, and one item overtakes another.

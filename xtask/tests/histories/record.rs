@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use mp_sys::child::ChildProcess;
 use mp_sys::deadline::now_nanos;
 use mp_sys::testing::{Random, ended, eventually, spawn};
 use shm_core::{RawArray, RawValue};
@@ -51,9 +52,27 @@ impl Log {
         op: &O,
         run: impl FnOnce() -> A,
     ) {
+        self.attempt(process, operation, op, || Some(run()));
+    }
+
+    /// The same, if it may not be known whether the operation has happened. Then the process does no other one. Returns whether it
+    /// is known.
+    pub(crate) fn attempt<O: Word, A: Word>(
+        &self,
+        process: u64,
+        operation: u64,
+        op: &O,
+        run: impl FnOnce() -> Option<A>,
+    ) -> bool {
         self.note(process, operation, false, op.to_word());
         let answer = run();
-        self.note(process, operation, true, answer.to_word());
+        answer.iter().for_each(|answer| self.note(process, operation, true, answer.to_word()));
+        answer.is_some()
+    }
+
+    /// Records the call of what the death of a process does.
+    fn note_death(&self, victim: u64, death: &impl Word) {
+        self.note(PROCESSES + victim, 0, false, death.to_word());
     }
 
     fn note(&self, process: u64, operation: u64, is_return: bool, what: u64) {
@@ -93,10 +112,25 @@ pub(crate) fn is_linearizable<S: Spec>(spec: S, events: &[Event]) -> bool {
     tester.is_consistent()
 }
 
+/// What happens to the processes of a history while they work.
+pub(crate) type Disturb<'a> = &'a dyn Fn(&Log, &[ChildProcess], &mut Random);
+
+/// Kills one of the processes within the given number of nanoseconds.
+pub(crate) fn kill_one<S: Spec>(moment_max: u64) -> impl Fn(&Log, &[ChildProcess], &mut Random) {
+    move |log, children, random| {
+        random.pause(moment_max);
+        let victim = random.below(PROCESSES);
+        if let Some(death) = S::death(victim) {
+            // The death happens at some moment from now on.
+            log.note_death(victim, &death);
+        }
+        children[usize::try_from(victim).unwrap()].signal(9).unwrap();
+    }
+}
+
 /// Records histories of processes that all run `operate` with an object that `make` makes, and checks each history.
-/// With kills, one of the processes dies within the given number of nanoseconds.
 pub(crate) fn check<S: Spec, O>(
-    (histories, kills): (u64, Option<u64>),
+    (histories, disturb): (u64, Option<Disturb<'_>>),
     spec: &S,
     make: impl Fn() -> O,
     operate: impl Fn(&O, &Log, u64, &mut Random, &dyn Fn()),
@@ -122,15 +156,9 @@ pub(crate) fn check<S: Spec, O>(
                 })
             })
             .collect();
-        if let Some(moment_max) = kills {
+        if let Some(disturb) = disturb {
             all_are_here();
-            random.pause(moment_max);
-            let victim = random.below(PROCESSES);
-            if let Some(death) = S::death(victim) {
-                // The death happens at some moment from now on.
-                log.note(PROCESSES + victim, 0, false, death.to_word());
-            }
-            children[usize::try_from(victim).unwrap()].signal(9).unwrap();
+            disturb(&log, &children, &mut random);
         }
         for child in &children {
             let _whichever = ended(child);
