@@ -8,11 +8,12 @@
 mod managers;
 mod queues;
 mod record;
+mod redis;
 mod specs;
 
 fn main() -> std::process::ExitCode {
     mp_sys::testing::runner::main(
-        &[queues::TESTS, managers::TESTS].concat(),
+        &[queues::TESTS, managers::TESTS, redis::TESTS].concat(),
         mp::release_unused_memory,
     )
 }
