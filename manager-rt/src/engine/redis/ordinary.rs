@@ -16,7 +16,12 @@ local found = call('HMGET', HEAD, 'k', 'o', 't', 'w', 'n')
 local KIND, session = found[1], me:sub(1, 16)
 if (KIND == '6' or KIND == '7') and not ARGV[5] and not found[2] and not found[4]
     and (found[5] == session or call('SISMEMBER', HEAD:match('^[^}]*}:') .. 's:' .. session, HEAD:match('%d+$')) == 1) then
-  local token = string.format('%.0f', math.max(begun, (found[3] or 0) + 1))
+  local last, token = found[3] or '', begun
+  -- Texts of one length are in the order of their numbers, and writing a number takes as long as a command.
+  if #last > #begun or #last == #begun and last >= begun then
+    local digit = last:byte(-1)
+    token = digit < 57 and last:sub(1, -2) .. string.char(digit + 1) or string.format('%.0f', last + 1)
+  end
   if type(redis.pcall('HSET', HEAD, 'o', me, 'h', thread, 't', token)) == 'number' then return token end
 end
 ";
