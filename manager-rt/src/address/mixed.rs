@@ -4,6 +4,7 @@ use std::fmt;
 
 use mp_sys::key::Key;
 
+use crate::address::secret::shown;
 use crate::address::{AddressError, RabbitMqUrl, RedisUrl};
 
 /// What stands between the URLs of the two servers. No URL contains it.
@@ -25,8 +26,10 @@ impl MixedUrl {
     /// [`AddressError::Redis`], [`AddressError::RabbitMq`].
     pub(super) fn parse(text: &str) -> Result<(Self, Option<Key>), AddressError> {
         let (objects, queues) = text.split_once(BETWEEN).unwrap_or((text, ""));
-        let (objects, of_objects) = RedisUrl::parse(objects)?;
-        let (queues, of_queues) = RabbitMqUrl::parse(queues)?;
+        // A password may have been cut in two, so each error hides what it would hide of the whole text.
+        let (objects, of_objects) = RedisUrl::parse(objects).map_err(|_| AddressError::Redis(shown(text)))?;
+        let (queues, of_queues) =
+            RabbitMqUrl::parse(queues).map_err(|_| AddressError::RabbitMq(shown(text)))?;
         let has_any = of_objects.is_some() || of_queues.is_some();
         let key = |password: Option<String>| password.map(Key::from).unwrap_or_default();
         let passwords = has_any.then(|| both(&key(of_objects), &key(of_queues)));
@@ -93,6 +96,18 @@ mod tests {
         {
             let error = MixedUrl::parse(text).unwrap_err();
             assert!(matches!(error, AddressError::Redis(_) | AddressError::RabbitMq(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_shows_no_part_of_a_password() {
+        for text in [
+            "redis://ann:my secret@host",
+            "redis://ann:my amqp://secret@host",
+            "redis://host amqp://ann:my/secret@h",
+        ] {
+            let error = MixedUrl::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("my") && !error.contains("secret"), "{error}");
         }
     }
 }
