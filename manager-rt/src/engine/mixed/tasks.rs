@@ -77,6 +77,7 @@ impl Mixed {
     ) -> Result<Reply<Payload>, CallError> {
         match op {
             JoinableQueueOp::Put(task) => self.put(object, &[task], wait),
+            JoinableQueueOp::PutMany(tasks) => self.put(object, &tasks, wait),
             JoinableQueueOp::Get => self.get(object, wait),
             JoinableQueueOp::Done { lease } => self.done(object, lease),
             JoinableQueueOp::Requeue { lease } => self.requeue(object, lease),
@@ -124,6 +125,8 @@ impl Mixed {
         let most = self.queues.deliveries_max(object)?;
         let end = end_of(wait);
         loop {
+            // Otherwise a task would be delivered, and returned, as long as Redis is away.
+            self.objects.check_session()?;
             let left = left_of(wait, end);
             let Reply::Leased { lease, deliveries, task } = self.ask(object, left, JoinableQueueOp::Get)?
             else {
@@ -132,17 +135,17 @@ impl Mixed {
             crash::point();
             let claimed = match unnamed(&task) {
                 Some((id, task)) => {
-                    self.objects.claim(object, id, deliveries >= most).map(|claim| (id, task, claim))
+                    self.objects.claim(object, id, deliveries >= most).map(|claim| (task, claim))
                 }
                 None => Err(CallError::Protocol),
             };
             crash::point();
             match claimed {
-                Ok((_, task, Some(claim))) => {
+                Ok((task, Some(claim))) => {
                     self.claims().insert(lease, claim);
                     return Ok(Reply::Leased { lease, deliveries, task });
                 }
-                Ok((id, _, None)) => self.acknowledge(object, lease, id),
+                Ok((_, None)) => self.acknowledge(object, lease),
                 Err(error) => {
                     let returned = self.ask(object, Wait::No, JoinableQueueOp::Requeue { lease });
                     tracing::debug!(?returned, "a task was not taken");
@@ -158,17 +161,17 @@ impl Mixed {
         self.objects.finish_task(&claim)?;
         crash::point();
         self.claims().remove(&lease);
-        self.acknowledge(object, lease, claim.id);
+        self.acknowledge(object, lease);
         Ok(Reply::Done)
     }
 
     /// Acknowledges a task that is done.
-    fn acknowledge(&self, object: ObjectId, lease: u64, id: TaskId) {
+    fn acknowledge(&self, object: ObjectId, lease: u64) {
         let acknowledged = self.ask(object, Wait::No, JoinableQueueOp::Done { lease });
         crash::point();
         match acknowledged {
-            Ok(_) => self.objects.was_acknowledged(object, id),
-            // If it is delivered again, it is acknowledged then.
+            Ok(_) => {}
+            // If it is delivered again, it is acknowledged then. That may happen even after an answer, if RabbitMQ is killed.
             Err(error) => tracing::debug!(%error, "a task that is done was not acknowledged"),
         }
     }

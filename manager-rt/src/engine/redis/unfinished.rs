@@ -20,7 +20,8 @@ use std::cell::Cell;
 use redis::Value as Item;
 
 use self::scripts::{
-    AUDIT, BEGIN_PUT, CLAIM, COUNT, DOUBT, FAILED, FINISH, FORGET, JOIN, KNOW, RELEASE, REMOVING, WITHDRAW,
+    AUDIT, BEGIN_PUT, CLAIM, CONFIRM, COUNT, DOUBT, FAILED, FINISH, FORGET, JOIN, KNOW, RELEASE, REMOVING,
+    WITHDRAW,
 };
 use super::Redis;
 use super::command::{Command, Keys};
@@ -54,6 +55,8 @@ pub(in crate::engine) struct Claim {
     pub(in crate::engine) id: TaskId,
     /// The name of the call.
     holder: String,
+    /// Whether the task is not delivered again.
+    is_last: bool,
 }
 
 fn on(script: &'static Script, keys: &Keys, object: ObjectId) -> Command {
@@ -116,6 +119,16 @@ impl Redis {
         self.link.run(command)?.map(drop).map_err(|fault| self.explain(fault))
     }
 
+    /// Finds out whether this process has a session, and begins one if it has none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn check_session(&self) -> Result<(), CallError> {
+        self.check_open()?;
+        self.sessions.check(&self.link);
+        self.sessions.get(&self.link, &self.keys, &self.terms).map(drop)
+    }
+
     /// Notes tasks that are about to be put.
     ///
     /// # Errors
@@ -152,21 +165,9 @@ impl Redis {
         Err(CallError::ServerGone)
     }
 
-    /// Notes that tasks were put. Does not wait for that.
+    /// Notes that tasks were put, even if they had been given up as doubtful.
     pub(in crate::engine) fn were_put(&self, object: ObjectId, ids: &[TaskId]) {
-        let mut remove = redis::cmd("HDEL");
-        remove.arg(self.key_of_tasks(object, ":b"));
-        for id in ids {
-            remove.arg(&id[..]);
-        }
-        // Otherwise they count as doubtful when the session ends, as long as nobody has seen them.
-        let posted = self.link.post(&remove);
-        tracing::trace!(?posted, "a put is confirmed");
-    }
-
-    fn key_of_tasks(&self, object: ObjectId, end: &str) -> String {
-        let [head, ..] = self.keys.of_object(object);
-        head + end
+        self.end_put(&with_all(on(&CONFIRM, &self.keys, object), ids));
     }
 
     /// Forgets tasks that were not put.
@@ -205,7 +206,7 @@ impl Redis {
         // Giving up costs the task a delivery.
         let items = surely(|| self.in_session(ask))?;
         match items[..] {
-            [Item::Int(1), Item::Int(0)] => Ok(Some(Claim { object, id, holder: session.take() })),
+            [Item::Int(1), Item::Int(0)] => Ok(Some(Claim { object, id, holder: session.take(), is_last })),
             [Item::Int(1), Item::Int(1)] => Ok(None),
             _ => Err(CallError::Protocol),
         }
@@ -231,20 +232,13 @@ impl Redis {
     /// # Errors
     /// As for [`finish_task`](Self::finish_task).
     pub(in crate::engine) fn release_task(&self, claim: &Claim) -> Result<(), CallError> {
-        let answer = surely(|| self.link.run(&self.of_claim(&RELEASE, claim)))?;
+        let release = self.of_claim(&RELEASE, claim).number(u8::from(claim.is_last));
+        let answer = surely(|| self.link.run(&release))?;
         Ok(answer.map(drop)?)
     }
 
     fn of_claim(&self, script: &'static Script, claim: &Claim) -> Command {
         on(script, &self.keys, claim.object).bytes(claim.id).bytes(&claim.holder)
-    }
-
-    /// Forgets a task that is done, and will not be delivered again. Does not wait for that.
-    pub(in crate::engine) fn was_acknowledged(&self, object: ObjectId, id: TaskId) {
-        let mut remove = redis::cmd("ZREM");
-        remove.arg(self.key_of_tasks(object, ":c")).arg(&id[..]);
-        let posted = self.link.post(&remove);
-        tracing::trace!(?posted, "a task is acknowledged");
     }
 
     /// Ends tasks that have failed.

@@ -80,6 +80,16 @@ for at = 2, #ARGV do
   call('HSET', PUTS, ARGV[at], ARGV[1])
 end
 return {0}";
+    /// Notes that tasks were put. Those of which nothing was seen for so long that they were given up count again.
+    CONFIRM = r"
+freeing()
+if call('HEXISTS', HEAD, 'e') == 0 then return {0} end
+for _, id in ipairs(ARGV) do
+  if call('HDEL', PUTS, id) == 0 and call('HEXISTS', UNFINISHED, id) == 0 and not call('ZSCORE', DONES, id) then
+    call('HSET', UNFINISHED, id, 'w')
+  end
+end
+return {0}";
     /// Forgets tasks that were not put, unless they were delivered.
     WITHDRAW = r"
 freeing()
@@ -126,10 +136,8 @@ return {0}";
 freeing()
 local id = ARGV[1]
 if call('HGET', UNFINISHED, id) ~= ARGV[2] then return {-23} end
-if call('HEXISTS', LAST, id) == 1 then
-  drop(id)
-  ended()
-else call('HSET', UNFINISHED, id, 'w') end
+drop(id)
+if ARGV[3] == '1' then ended() else call('HSET', UNFINISHED, id, 'w') end
 return {0}";
     /// Ends tasks that have failed.
     FAILED = r"
