@@ -58,7 +58,7 @@ use self::patience::Patience;
 use crate::Address;
 #[cfg(feature = "tokio")]
 use crate::backend::Pending;
-use crate::backend::{Backend, CallError, Caps, Change, OnLost, OpenPipeline, Validity};
+use crate::backend::{Backend, CallError, Caps, Change, Grants, OnLost, OpenPipeline, Validity};
 use crate::proto::version::NEWEST;
 use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
 
@@ -118,9 +118,7 @@ impl Remote {
     fn call_and_note(&self, call: &mut Call<Raw<'_>>, change: Change) -> Result<Reply<Payload>, CallError> {
         let local = self.local();
         // What was lost cannot be released. Over another connection, it would not even be the same holder.
-        if let Some((object, token)) = change.released()
-            && local.grants.validity(object, token) == Validity::Lost
-        {
+        if !may_be_sent(&local.grants, change) {
             return Err(CallError::Fault(Fault::NotOwned));
         }
         let patience = Patience::of(call);
@@ -311,6 +309,14 @@ impl fmt::Debug for Remote {
         // The key stays secret.
         write!(f, "Remote({:?})", self.target.address)
     }
+}
+
+/// Returns `false` if a call releases what was lost with its connection. If it releases what was lost in another way, runs
+/// what the holder asked for.
+fn may_be_sent(grants: &Grants, change: Change) -> bool {
+    let Some((object, token)) = change.released() else { return true };
+    // The manager may count the lease for longer, and the next holder should not wait for that.
+    grants.validity(object, token) == Validity::Held || grants.may_be_released(object, token)
 }
 
 /// Returns the error of an operation that was refused. If one of its objects has ended, and this process inherited it, the

@@ -12,6 +12,10 @@
 //! answer, the grant may be long ago, because the process was stopped. But it knows when it made the call, and the
 //! manager says how long the call waited. The call took some time to arrive, so the lease ends here a little earlier than
 //! there, and never later. The clock is the one that goes on while the system is suspended.
+//!
+//! So the manager may still count what is over here, and may go on with it: after a wait for a notification, the holder has
+//! the lock again, for a new lease, and a thread may take a reentrant lock once more. The record stays until the lock is
+//! released, since only it knows the lease.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +24,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mp_sys::deadline::boot_nanos;
 
 use crate::backend::CallError;
-use crate::proto::{BarrierOp, Call, ConditionOp, LockOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp};
+use crate::proto::{
+    BarrierOp, Call, ConditionOp, Fault, LockOp, ObjectId, Op, Payload, Raw, Reply, SemaphoreOp,
+};
 
 /// Whether a lock or permit is still held, as far as this process knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +72,16 @@ struct Grant {
     /// How often it was taken and not released.
     depth: u64,
     lease: Option<u64>,
-    /// When the lease ends, on the clock that counts suspended time; `u64::MAX` for never.
+    /// When the lease ends, on the clock that counts suspended time; `u64::MAX` for never. 0 if the manager may no longer have
+    /// the grant.
     ends: u64,
     watchers: Vec<OnLost>,
+}
+
+impl Grant {
+    fn is_over(&self) -> bool {
+        self.ends != u64::MAX && boot_nanos() >= self.ends
+    }
 }
 
 /// What a call changes about grants if it succeeds.
@@ -170,11 +183,18 @@ impl Grants {
                     self.lock().take((object, token), lease, began, connection);
                 }
             }
-            (Kind::Exchange { object, token: old, asked }, _) => {
-                if let Some((token, waited)) = granted {
+            (Kind::Exchange { object, token: old, asked }, outcome) => match granted {
+                Some((token, waited)) => {
                     let began = asked.saturating_add(waited);
                     self.lock().exchange((object, token), old, began, connection);
                 }
+                None if has_changed_nothing(outcome) => {}
+                None => run(self.lock().doubt(object, old)),
+            },
+            // Not at any depth.
+            (Kind::Release { object, token }, Err(CallError::Fault(Fault::NotOwned))) => {
+                let gone = self.lock().held.remove(&(object, token));
+                run(gone.into_iter().flat_map(|grant| grant.watchers));
             }
             (Kind::Release { object, token }, outcome) => {
                 let watchers = self.lock().release(object, token);
@@ -191,21 +211,26 @@ impl Grants {
     #[must_use]
     pub fn validity(&self, object: ObjectId, token: u64) -> Validity {
         let mut inner = self.lock();
-        let Some(grant) = inner.held.get(&(object, token)) else { return Validity::Lost };
-        if grant.ends == u64::MAX || boot_nanos() < grant.ends {
+        let Some(grant) = inner.held.get_mut(&(object, token)) else { return Validity::Lost };
+        if !grant.is_over() {
             return Validity::Held;
         }
-        let gone = inner.held.remove(&(object, token));
+        let watchers = std::mem::take(&mut grant.watchers);
         drop(inner);
-        run(gone.into_iter().flat_map(|grant| grant.watchers));
+        run(watchers);
         Validity::Lost
+    }
+
+    /// Returns `true` if the manager may have a grant, which then has to be released there, even if its lease is over here.
+    pub(crate) fn may_be_released(&self, object: ObjectId, token: u64) -> bool {
+        self.lock().held.contains_key(&(object, token))
     }
 
     /// Runs `lost` once the grant is found to be lost: now, if it is lost already. If it is released before, `lost` is
     /// dropped.
     pub fn watch(&self, object: ObjectId, token: u64, lost: OnLost) {
         let mut inner = self.lock();
-        if let Some(grant) = inner.held.get_mut(&(object, token)) {
+        if let Some(grant) = inner.held.get_mut(&(object, token)).filter(|grant| !grant.is_over()) {
             grant.watchers.push(lost);
             return;
         }
@@ -248,16 +273,28 @@ impl Inner {
             watchers: Vec::new(),
         });
         grant.depth = grant.depth.saturating_add(1);
+        if grant.lease.is_none() {
+            // The manager has it, which may have been in doubt.
+            grant.ends = u64::MAX;
+        }
     }
 
     fn exchange(&mut self, key: (ObjectId, u64), old: u64, began: u64, connection: u64) {
-        let Some(grant) = self.held.remove(&(key.0, old)) else {
-            return self.take(key, None, began, connection);
+        let grant = match self.held.remove(&(key.0, old)) {
+            Some(grant) => Grant { connection, ends: end_of(grant.lease, began), ..grant },
+            // Nothing tells whether there is a lease, so it does not count as held. But it has to be released.
+            None => Grant { connection, depth: 1, lease: Some(0), ends: 0, watchers: Vec::new() },
         };
-        let grant = Grant { connection, ends: end_of(grant.lease, began), ..grant };
         if connection > self.lost_up_to {
             self.held.insert(key, grant);
         }
+    }
+
+    /// Records that the manager may no longer have a grant. Returns what its holder asked for.
+    fn doubt(&mut self, object: ObjectId, token: u64) -> Vec<OnLost> {
+        let Some(grant) = self.held.get_mut(&(object, token)) else { return Vec::new() };
+        grant.ends = 0;
+        std::mem::take(&mut grant.watchers)
     }
 
     /// Removes one level of a grant. Returns what its holder asked for, if that was the last.
@@ -274,6 +311,18 @@ impl Inner {
 /// Returns when a lease ends that began at this moment, or later.
 fn end_of(lease: Option<u64>, began: u64) -> u64 {
     lease.map_or(u64::MAX, |lease| began.saturating_add(lease))
+}
+
+/// Returns `true` if a wait that failed has surely left its caller the lock.
+fn has_changed_nothing(outcome: Result<&Reply<Payload>, CallError>) -> bool {
+    match outcome {
+        // The condition may have been removed during the wait.
+        Err(CallError::Fault(fault)) => !matches!(fault, Fault::NotOwned | Fault::UnknownObject),
+        Ok(_) | Err(CallError::OutcomeUnknown | CallError::Protocol | CallError::UnknownAnswer { .. }) => {
+            false
+        }
+        Err(_) => true,
+    }
 }
 
 pub(crate) fn run(watchers: impl IntoIterator<Item = OnLost>) {

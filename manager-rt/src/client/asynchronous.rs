@@ -16,11 +16,11 @@ use mp_sys::asynchronous::{News, RuntimeError, Watched};
 use mp_sys::deadline::Deadline;
 use tokio::runtime::Handle;
 
-use super::Remote;
 use super::answer::Undo;
 use super::connection::{Connection, Failure, Request, Turn};
 use super::patience::Patience;
-use crate::backend::{CallError, Change, Pending, Validity};
+use super::{Remote, may_be_sent};
+use crate::backend::{CallError, Change, Pending};
 use crate::proto::{Answer, Call, Fault, Payload, Raw, Reply, Travels};
 use crate::wire::encode;
 use crate::wire::frame::FrameKind;
@@ -41,9 +41,7 @@ impl Remote {
     /// Sends an operation that releases something, over the connection that has it, and does not wait for an answer.
     pub(super) fn tell(&self, call: Call<Raw<'_>>) {
         let (local, change) = (self.local(), Change::of(&call));
-        if let Some((object, token)) = change.released()
-            && local.grants.validity(object, token) == Validity::Lost
-        {
+        if !may_be_sent(&local.grants, change) {
             return;
         }
         // Without a connection, it is released already.
@@ -59,9 +57,7 @@ impl Remote {
     async fn run(self: Arc<Self>, mut request: Request) -> Result<Reply<Payload>, CallError> {
         let local = self.local();
         // What was lost cannot be released: see `call_and_note`.
-        if let Some((object, token)) = request.change.released()
-            && local.grants.validity(object, token) == Validity::Lost
-        {
+        if !may_be_sent(&local.grants, request.change) {
             return Err(CallError::Fault(Fault::NotOwned));
         }
         let mut outcome = Err(CallError::ServerGone);

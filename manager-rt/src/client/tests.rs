@@ -3,6 +3,7 @@
 mod acknowledged;
 mod asleep;
 mod ends;
+mod leases;
 mod many;
 mod older_server;
 mod patience;

@@ -116,3 +116,61 @@ fn a_wait_for_a_notification_keeps_the_grant_under_its_new_token() {
     grants.lose(1);
     assert_eq!(told.load(Ordering::Relaxed), 1);
 }
+
+#[test]
+fn a_wait_for_a_notification_after_the_lease_has_a_lease_again() {
+    let grants = Grants::new();
+    take(&grants, 1, 1, 1);
+    assert_eq!(grants.validity(LOCK, 1), Validity::Lost);
+    // The manager still had the lock. Its new lease of a nanosecond is over as well.
+    let wait = || Change(Kind::Exchange { object: LOCK, token: 1, asked: boot_nanos() });
+    let again = |token| Reply::GrantedLease { token, owner_died: false, timed_out: false, waited: 0 };
+    grants.note(wait(), Ok(&again(2)), 1);
+    assert_eq!(grants.validity(LOCK, 2), Validity::Lost, "a grant has the lease of the one before");
+    assert!(grants.may_be_released(LOCK, 2) && !grants.may_be_released(LOCK, 1));
+    // Of this one, nothing is known.
+    grants.note(wait(), Ok(&again(3)), 1);
+    assert_eq!(grants.validity(LOCK, 3), Validity::Lost, "no grant without a known end");
+    assert!(grants.may_be_released(LOCK, 3), "the manager has it");
+}
+
+#[test]
+fn a_lock_that_is_taken_once_more_after_its_lease_has_the_first_lease() {
+    let grants = Grants::new();
+    take(&grants, 1, 1, 1);
+    assert_eq!(grants.validity(LOCK, 1), Validity::Lost);
+    take(&grants, 1, 0, 1);
+    assert_eq!(grants.validity(LOCK, 1), Validity::Lost);
+    assert_eq!(watch(&grants, 1).load(Ordering::Relaxed), 1, "it is lost already");
+    let release = change(LockOp::Release { token: 1 });
+    for _ in 0..2 {
+        assert!(grants.may_be_released(LOCK, 1));
+        grants.note(release, Ok(&Reply::Done), 1);
+    }
+    assert!(!grants.may_be_released(LOCK, 1), "nothing is left");
+}
+
+#[test]
+fn a_wait_that_fails_leaves_no_guard_valid_whose_lock_may_be_gone() {
+    let grants = Grants::new();
+    let wait = || Change(Kind::Exchange { object: LOCK, token: 1, asked: boot_nanos() });
+    // Two guards of a reentrant lock.
+    take(&grants, 1, 0, 1);
+    take(&grants, 1, 0, 1);
+    let told = watch(&grants, 1);
+    for error in [CallError::ServerGone, Fault::TooMany { limit: 1 }.into(), Fault::TimedOut.into()] {
+        grants.note(wait(), Err(error), 0);
+        assert_eq!(grants.validity(LOCK, 1), Validity::Held, "{error}: it did not begin");
+    }
+    for error in [CallError::OutcomeUnknown, Fault::UnknownObject.into(), Fault::NotOwned.into()] {
+        grants.note(wait(), Err(error), 0);
+        assert_eq!(grants.validity(LOCK, 1), Validity::Lost, "{error}");
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+        assert!(grants.may_be_released(LOCK, 1), "the manager may have it");
+        take(&grants, 1, 0, 1);
+        assert_eq!(grants.validity(LOCK, 1), Validity::Held, "the manager has it");
+    }
+    let told = watch(&grants, 1);
+    grants.note(change(LockOp::Release { token: 1 }), Err(Fault::NotOwned.into()), 1);
+    assert_eq!((told.load(Ordering::Relaxed), grants.validity(LOCK, 1)), (1, Validity::Lost), "at any depth");
+}
