@@ -7,7 +7,7 @@
 //! The manager counts by connection, so the table records on which connection each reference was requested. The numbers
 //! of connections grow. A new connection requests everything in the table ([`References::ask_for_all`]). A caller that
 //! adds a proxy requests the reference only if the newest connection has not done so.
-
+//!
 //! # What a forked child inherits
 //! Before a fork, the server makes a [bequest](crate::client::bequest) of all references, which lasts as long as any
 //! process has a socket that children inherit. The table keeps that socket:
@@ -16,9 +16,9 @@
 //!   the children keep the bequest, and it ends with the last of them.
 //! - A child closes its copies when it has requested its own references, or has no proxies any more.
 //!
-//! If the server refuses a bequest, it says so over the socket. Nobody takes that out of the socket, so every process that
-//! holds it can see it: the parent, which tries again at the next fork, and lets objects linger when it drops them; and a
-//! child that finds an object gone, which then knows why.
+//! If the server refuses a bequest, it says so over the socket, or closes it without a word. Nobody takes that out of the
+//! socket, so every process that holds it can see it: the parent, which tries again at the next fork, and lets objects linger
+//! when it drops them; and a child that finds an object gone, which then knows why.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -26,6 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::forks;
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use crate::proto::{Disinherited, Fault, ObjectId};
@@ -109,7 +110,7 @@ impl References {
     /// deadline.
     pub(crate) fn before_fork(&self, deadline: Deadline) -> Option<BeforeFork> {
         let mut table = soon(&self.table, deadline)?;
-        table.forget_refused();
+        table.forget_ended();
         table.is_unprepared = false;
         let is_new = table.entries.values().any(|entry| entry.connection != 0)
             && (table.bequest.is_none() || table.bequeathed != table.made);
@@ -138,9 +139,9 @@ impl References {
     pub(crate) fn has_own(&self, ended: Vec<ObjectId>) {
         let mut table = self.lock();
         let inherited = std::mem::take(&mut table.inherited);
-        let refused = inherited.iter().find_map(refusal).map(Disinherited::Refused);
+        let ended_early = inherited.iter().find_map(end_of);
         let was_unprepared = std::mem::take(&mut table.was_unprepared);
-        if let Some(why) = refused.or_else(|| was_unprepared.then_some(Disinherited::NotAsked)) {
+        if let Some(why) = ended_early.or_else(|| was_unprepared.then_some(Disinherited::NotAsked)) {
             table.disinherited.extend(ended.into_iter().map(|object| (object, why)));
         }
         drop(table);
@@ -190,7 +191,7 @@ impl References {
         }
         table.entries.remove(&object);
         table.disinherited.remove(&object);
-        table.forget_refused();
+        table.forget_ended();
         let is_bequeathed = entry.number < table.bequeathed;
         let was_unprepared = entry.forks < table.unprepared_fork;
         let lingers = was_unprepared || (!is_bequeathed && entry.forks != forks());
@@ -233,9 +234,9 @@ pub(crate) fn soon<T>(mutex: &Mutex<T>, deadline: Deadline) -> Option<MutexGuard
 }
 
 impl Table {
-    /// Forgets the newest bequest if the server has refused it. Its children have no bequest of everything.
-    fn forget_refused(&mut self) {
-        if self.bequest.as_ref().and_then(refusal).is_some() {
+    /// Forgets the newest bequest if the server has ended it. Its children have no bequest of everything.
+    fn forget_ended(&mut self) {
+        if self.bequest.as_ref().and_then(end_of).is_some() {
             self.bequest = None;
             self.bequeathed = 0;
             self.unprepared_fork = forks();
@@ -243,11 +244,20 @@ impl Table {
     }
 }
 
-/// Returns why the server has refused the bequest of a socket, if it has. The answer stays in the socket.
-fn refusal(socket: &OwnedFd) -> Option<Fault> {
+/// Returns how the server has ended the bequest of a socket, if it has. What it said stays in the socket.
+fn end_of(socket: &OwnedFd) -> Option<Disinherited> {
     let mut bytes = [0; HEAD_BYTES + FAULT_BYTES_MAX];
-    let (len, _) = recv(socket, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT).ok()?;
-    let (head, body) = bytes.get(..len)?.split_first_chunk()?;
+    match recv(socket, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        // It says nothing but a refusal.
+        Ok((len, _)) => Some(refusal(bytes.get(..len)?).map_or(Disinherited::Closed, Disinherited::Refused)),
+        // It had not read all that was sent. Only one reader learns of that, and the others find the end.
+        Err(Errno::CONNRESET) => Some(Disinherited::Closed),
+        Err(_) => None,
+    }
+}
+
+fn refusal(bytes: &[u8]) -> Option<Fault> {
+    let (head, body) = bytes.split_first_chunk()?;
     let head = Head::of(head).filter(|head| head.kind == FrameKind::Fault)?;
     postcard::from_bytes(body.get(..usize::try_from(head.body_len).ok()?)?).ok()
 }

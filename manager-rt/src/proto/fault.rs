@@ -211,6 +211,10 @@ pub enum Disinherited {
     /// the server is of version 3 of the protocol.
     #[error("the parent could not have the manager keep it for the child")]
     NotAsked,
+    /// The manager's server ended what kept it, and did not say why: it had no memory to answer, or too many processes of
+    /// this user were connecting, or the parent's request did not reach it in time.
+    #[error("the manager did not keep it for the child, and did not say why")]
+    Closed,
 }
 
 impl From<Full> for Fault {

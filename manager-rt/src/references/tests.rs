@@ -1,6 +1,6 @@
 //! Tests of the number of proxies.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use super::*;
@@ -81,6 +81,31 @@ fn a_refused_bequest_is_made_again() {
     assert!(references.lock().bequest.is_none());
     references.bequeath(2, socket());
     assert_eq!(before_fork(&references), BeforeFork::Nothing, "one that was not refused counts");
+}
+
+/// Returns a socket whose other end the server has closed without a word, when it had read what was sent, or before.
+fn closed(was_read: bool) -> OwnedFd {
+    let (mut socket, mut server) = UnixStream::pair().unwrap();
+    socket.write_all(b"hello").unwrap();
+    if was_read {
+        server.read_exact(&mut [0; 5]).unwrap();
+    }
+    socket.into()
+}
+
+#[test]
+fn a_bequest_that_was_closed_without_a_word_is_none() {
+    for was_read in [true, false] {
+        let parents = References::default();
+        assert!(parents.add(ObjectId(1), 1));
+        parents.bequeath(1, closed(was_read));
+        assert_eq!(before_fork(&parents), BeforeFork::Bequeath(1), "it is made again");
+        parents.bequeath(1, closed(was_read));
+        // A grandchild finds the same end.
+        let child = References::inherited(&References::inherited(&parents));
+        child.has_own(vec![ObjectId(1)]);
+        assert_eq!(child.disinherited(ObjectId(1)), Some(Disinherited::Closed));
+    }
 }
 
 #[test]

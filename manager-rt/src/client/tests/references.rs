@@ -1,7 +1,9 @@
 //! When references are requested, and when they are released.
 
 use super::*;
+use crate::client::bequest::Bequeaths;
 use crate::proto::Fault;
+use crate::wire::frame::heirs_hello;
 
 const ONE: ObjectId = ObjectId(11);
 const OTHER: ObjectId = ObjectId(12);
@@ -76,4 +78,30 @@ fn a_new_connection_first_requests_all_references() {
         remote.detach(ONE);
         server.join().unwrap();
     });
+}
+
+/// Accepts the socket of a bequest and the notice of it.
+fn bequest(fake: &Fake, peer: &mut Peer) -> UnixStream {
+    let mut heirs = fake.accept_stranger().stream;
+    let mut hello = vec![0; heirs_hello(0).len()];
+    heirs.read_exact(&mut hello).unwrap();
+    let Op::Manager(ManagerOp::Bequeath { bequest }) = peer.notice() else { panic!("a bequest") };
+    assert_eq!(hello, heirs_hello(bequest));
+    heirs
+}
+
+#[test]
+fn a_bequest_that_the_server_has_closed_is_made_again_before_the_next_fork() {
+    let fake = Fake::new();
+    let (remote, mut peer) = fake.connected();
+    remote.adopt(ONE);
+    remote.before_fork(soon());
+    let heirs = bequest(&fake, &mut peer);
+    remote.before_fork(soon());
+    drop(heirs);
+    remote.before_fork(soon());
+    let _heirs = bequest(&fake, &mut peer);
+    remote.before_fork(soon());
+    remote.detach(ONE);
+    assert_eq!(peer.notice(), detached(ONE), "a bequest that is there is used again");
 }
