@@ -151,7 +151,9 @@ impl Remote {
         let patience = Patience::at_once();
         let local = self.local();
         let is_counted = std::cell::Cell::new(false);
+        let asked_on = std::cell::Cell::new(0);
         let outcome = self.ask(patience, |connection| {
+            asked_on.set(connection.serial);
             let is_new = if is_counted.replace(true) {
                 local.references.claim(object, connection.serial)
             } else {
@@ -159,8 +161,9 @@ impl Remote {
             };
             if is_new { self.ask_for(connection, object, patience.answer_by()) } else { Ok(()) }
         });
-        if outcome.is_err() && is_counted.get() {
-            local.references.remove(object);
+        if outcome.is_err() && is_counted.get() && local.references.remove(object).is_none() {
+            // Another thread has a proxy meanwhile, whose calls request the reference again.
+            local.references.lack([object], asked_on.get());
         }
         outcome
     }
@@ -196,6 +199,7 @@ impl Backend for Remote {
         let patience = Patience::at_once();
         let local = self.local();
         self.ask(patience, |connection| {
+            local.regain(connection, steps.iter().map(|step| step.object), patience.answer_by())?;
             let Some(Older { steps, turns }) = fallback::steps_for(&steps, connection) else {
                 return connection.pipeline(thread, &steps, patience.answer_by());
             };
@@ -213,13 +217,15 @@ impl Backend for Remote {
         let local = self.local();
         // For an older server, operations may have to be replaced: see `fallback`.
         let is_newest = local.present().is_some_and(|connection| connection.agreed.version == NEWEST);
-        is_newest.then(|| Box::new(Open::new(local, &self.target)) as Box<dyn OpenPipeline + '_>)
+        let is_open = is_newest && !local.references.is_lacking();
+        is_open.then(|| Box::new(Open::new(local, &self.target)) as Box<dyn OpenPipeline + '_>)
     }
 
     fn transaction(&self, _thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
         let patience = Patience::at_once();
         let local = self.local();
         let answer = self.ask(patience, |connection| {
+            local.regain(connection, steps.iter().map(|step| step.object), patience.answer_by())?;
             let Some(Older { steps, turns }) = fallback::steps_for(&steps, connection) else {
                 return connection.transaction(&steps, patience.answer_by());
             };
@@ -340,6 +346,7 @@ fn converse(
     call: &mut Call<Raw<'_>>,
     patience: Patience,
 ) -> Result<Answer<Payload>, Failure> {
+    local.regain(connection, [call.object], patience.answer_by())?;
     call.wait = patience.wait();
     let deadline = patience.answer_by();
     if let Some((older, turn)) = fallback::call_for(call, connection) {

@@ -8,6 +8,10 @@
 //! of connections grow. A new connection requests everything in the table ([`References::ask_for_all`]). A caller that
 //! adds a proxy requests the reference only if the newest connection has not done so.
 //!
+//! A manager without room may refuse references on a new connection. The objects are then *lacking*: the next call of each
+//! of them requests its reference again, and fails if that is refused. Until nothing is lacking, this process keeps the
+//! sockets that it inherited.
+//!
 //! # What a forked child inherits
 //! Before a fork, the server makes a [bequest](crate::client::bequest) of all references, which lasts as long as any
 //! process has a socket that children inherit. The table keeps that socket:
@@ -20,8 +24,9 @@
 //! socket, so every process that holds it can see it: the parent, which tries again at the next fork, and lets objects linger
 //! when it drops them; and a child that finds an object gone, which then knows why.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use mp_sys::deadline::Deadline;
@@ -36,11 +41,15 @@ use crate::wire::frame::{FAULT_BYTES_MAX, FrameKind, HEAD_BYTES, Head};
 #[derive(Debug, Default)]
 pub(crate) struct References {
     table: Mutex<Table>,
+    /// Whether something is lacking.
+    is_lacking: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<ObjectId, Entry>,
+    /// The objects of entries whose references the newest connection was refused.
+    lacking: HashSet<ObjectId>,
     /// The number of entries that were ever made here.
     made: u64,
     /// The socket of the newest bequest, while it contains nothing that this process no longer has.
@@ -103,7 +112,7 @@ impl References {
         let made = parents.made;
         let was_unprepared = parents.is_unprepared || parents.was_unprepared;
         let table = Table { entries, made, inherited, was_unprepared, ..Table::default() };
-        Self { table: Mutex::new(table) }
+        Self { table: Mutex::new(table), is_lacking: AtomicBool::new(false) }
     }
 
     /// Returns what has to be done before this process forks, or `None` if another thread uses the table until the
@@ -111,7 +120,8 @@ impl References {
     pub(crate) fn before_fork(&self, deadline: Deadline) -> Option<BeforeFork> {
         let mut table = soon(&self.table, deadline)?;
         table.forget_ended();
-        table.is_unprepared = false;
+        // What is lacking is in no new bequest.
+        table.is_unprepared = !table.lacking.is_empty() && table.inherited.is_empty();
         let is_new = table.entries.values().any(|entry| entry.connection != 0)
             && (table.bequest.is_none() || table.bequeathed != table.made);
         Some(if is_new { BeforeFork::Bequeath(table.made) } else { BeforeFork::Nothing })
@@ -134,18 +144,68 @@ impl References {
         }
     }
 
-    /// Records that this process has requested its own references, and that these objects had ended by then. Closes the
-    /// sockets that it inherited.
+    /// Records that a new connection has requested all references, and that these objects had ended by then. Closes the
+    /// sockets that this process inherited, unless something is lacking.
     pub(crate) fn has_own(&self, ended: Vec<ObjectId>) {
         let mut table = self.lock();
-        let inherited = std::mem::take(&mut table.inherited);
-        let ended_early = inherited.iter().find_map(end_of);
-        let was_unprepared = std::mem::take(&mut table.was_unprepared);
-        if let Some(why) = ended_early.or_else(|| was_unprepared.then_some(Disinherited::NotAsked)) {
-            table.disinherited.extend(ended.into_iter().map(|object| (object, why)));
-        }
+        table.have_ended(ended);
+        let inherited = self.note_lacking(&mut table);
         drop(table);
         drop(inherited);
+    }
+
+    /// Records that a connection was refused the references to these objects.
+    pub(crate) fn lack(&self, objects: impl IntoIterator<Item = ObjectId>, connection: u64) {
+        let mut table = self.lock();
+        let Table { entries, lacking, .. } = &mut *table;
+        for object in objects {
+            if let Some(entry) = entries.get_mut(&object).filter(|entry| entry.connection == connection) {
+                entry.connection = 0;
+                lacking.insert(object);
+            }
+        }
+        self.is_lacking.store(!lacking.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Returns `true` if something is lacking.
+    #[inline]
+    pub(crate) fn is_lacking(&self) -> bool {
+        self.is_lacking.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if an object is lacking and the caller has to request its reference on this connection.
+    pub(crate) fn claim_lacking(&self, object: ObjectId, connection: u64) -> bool {
+        let mut table = self.lock();
+        let Table { entries, lacking, .. } = &mut *table;
+        lacking.contains(&object) && entries.get_mut(&object).is_some_and(|entry| entry.claim(connection))
+    }
+
+    /// Records that an object is no longer lacking: its reference was granted, or it has ended.
+    pub(crate) fn has_regained(&self, object: ObjectId, has_ended: bool) {
+        let mut table = self.lock();
+        table.lacking.remove(&object);
+        table.have_ended(has_ended.then_some(object));
+        let inherited = self.note_lacking(&mut table);
+        drop(table);
+        drop(inherited);
+    }
+
+    /// Records that a connection could not request what [`ask_for_all`](Self::ask_for_all) returned.
+    pub(crate) fn has_none(&self, connection: u64) {
+        let mut table = self.lock();
+        let of_it = table.entries.values_mut().filter(|entry| entry.connection == connection);
+        of_it.for_each(|entry| entry.connection = 0);
+    }
+
+    /// Publishes whether something is lacking. Returns the inherited sockets if nothing is.
+    fn note_lacking(&self, table: &mut Table) -> Vec<OwnedFd> {
+        let is_lacking = !table.lacking.is_empty();
+        self.is_lacking.store(is_lacking, Ordering::Relaxed);
+        if is_lacking {
+            return Vec::new();
+        }
+        table.was_unprepared = false;
+        std::mem::take(&mut table.inherited)
     }
 
     /// Returns why this process has lost an object that it inherited, if that is known.
@@ -197,7 +257,8 @@ impl References {
         let lingers = was_unprepared || (!is_bequeathed && entry.forks != forks());
         let is_empty = table.entries.is_empty();
         let bequest = if is_bequeathed || is_empty { table.bequest.take() } else { None };
-        let inherited = if is_empty { std::mem::take(&mut table.inherited) } else { Vec::new() };
+        let was_lacking = table.lacking.remove(&object);
+        let inherited = if is_empty || was_lacking { self.note_lacking(&mut table) } else { Vec::new() };
         drop(table);
         drop((bequest, inherited));
         Some(Last { connection: entry.connection, lingers })
@@ -207,6 +268,8 @@ impl References {
     pub(crate) fn ask_for_all(&self, connection: u64) -> Vec<ObjectId> {
         let mut table = self.lock();
         table.entries.values_mut().for_each(|entry| entry.connection = connection);
+        table.lacking.clear();
+        self.is_lacking.store(false, Ordering::Relaxed);
         table.entries.keys().copied().collect()
     }
 
@@ -234,6 +297,14 @@ pub(crate) fn soon<T>(mutex: &Mutex<T>, deadline: Deadline) -> Option<MutexGuard
 }
 
 impl Table {
+    /// Records that objects had ended before this process had references to them, and why, if that is known.
+    fn have_ended(&mut self, objects: impl IntoIterator<Item = ObjectId>) {
+        let ended_early = self.inherited.iter().find_map(end_of);
+        if let Some(why) = ended_early.or_else(|| self.was_unprepared.then_some(Disinherited::NotAsked)) {
+            self.disinherited.extend(objects.into_iter().map(|object| (object, why)));
+        }
+    }
+
     /// Forgets the newest bequest if the server has ended it. Its children have no bequest of everything.
     fn forget_ended(&mut self) {
         if self.bequest.as_ref().and_then(end_of).is_some() {

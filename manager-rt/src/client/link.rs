@@ -5,6 +5,7 @@
 //! same server is still there. A restarted server has another epoch. Its objects are different ones even if their ids
 //! are the same, so no call from here ever reaches it.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -185,7 +186,10 @@ impl Local {
         drop(link);
         self.has_settled.notify_all();
         run(lost);
-        let (connection, Joined { objects, ended }) = outcome?;
+        let (connection, Joined { mut objects, ended, refused }) =
+            outcome.inspect_err(|_| self.references.has_none(serial))?;
+        objects.retain(|object| !refused.contains(object));
+        self.references.lack(refused, serial);
         self.references.has_own(ended);
         // Proxies that were dropped meanwhile had no connection on which to release their references.
         let gone = self.references.missing(&objects);
@@ -207,12 +211,62 @@ impl Local {
         let connection = Connection::new(stream, agreed, serial);
         self.succeed(&connection);
         let objects = self.references.ask_for_all(serial);
-        let mut ended = Vec::new();
+        let mut joined = Joined { objects: Vec::new(), ended: Vec::new(), refused: HashSet::new() };
         for some in objects.chunks(REFERENCES_AT_ONCE_MAX) {
-            let outcome = ask_for(&connection, some, deadline);
-            ended.extend(outcome.map_err(|failure| Patience::at_once().error(failure, agreed))?);
+            let outcome = joined.ask_for(&connection, some, deadline);
+            outcome.map_err(|failure| Patience::at_once().error(failure, agreed))?;
         }
-        Ok((Arc::new(connection), Joined { objects, ended }))
+        Ok((Arc::new(connection), Joined { objects, ..joined }))
+    }
+
+    /// Requests those references to these objects again that a connection was refused before.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::Refused`] if one is refused again. Then its object should not be used.
+    #[inline]
+    pub(super) fn regain(
+        &self,
+        connection: &Connection,
+        objects: impl IntoIterator<Item = ObjectId>,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        if self.references.is_lacking() {
+            for object in objects {
+                if self.references.claim_lacking(object, connection.serial) {
+                    let answer = connection.call(&manager_call(ManagerOp::Attach(vec![object])), deadline);
+                    self.has_asked_again(connection, object, answer)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Records the answer to the request of a reference that was refused before.
+    ///
+    /// # Errors
+    /// As for [`regain`](Self::regain).
+    pub(super) fn has_asked_again(
+        &self,
+        connection: &Connection,
+        object: ObjectId,
+        answer: Result<Answer<Payload>, Failure>,
+    ) -> Result<(), Failure> {
+        let failure = match answer {
+            // If it has ended, the call itself says so.
+            Ok(Ok(_)) => {
+                self.references.has_regained(object, false);
+                return Ok(());
+            }
+            // The call itself says so.
+            Ok(Err(Fault::UnknownObject)) => {
+                self.references.has_regained(object, true);
+                return Ok(());
+            }
+            Ok(Err(fault)) => Failure::Refused(fault),
+            Err(failure) => failure,
+        };
+        self.references.lack([object], connection.serial);
+        Err(failure)
     }
 
     /// Ends an earlier connection of this process to the same manager, if the server does not know yet that it is broken. Only
@@ -270,33 +324,41 @@ struct Joined {
     objects: Vec<ObjectId>,
     /// Those of them that had ended.
     ended: Vec<ObjectId>,
+    /// Those of them whose references were refused for another reason.
+    refused: HashSet<ObjectId>,
+}
+
+impl Joined {
+    /// Requests references, and notes which it does not get. Objects that have ended have none: their proxies return an error
+    /// when they are next used.
+    fn ask_for(
+        &mut self,
+        connection: &Connection,
+        objects: &[ObjectId],
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        let together = connection.call(&manager_call(ManagerOp::Attach(objects.to_vec())), deadline)?;
+        if together.is_ok() {
+            return Ok(());
+        }
+        let attach = |object: &ObjectId| Op::Manager(ManagerOp::Attach(vec![*object]));
+        let one = |object| Step { object: ObjectId::MANAGER, op: attach(object) };
+        let steps: Vec<Step<Raw<'_>>> = objects.iter().map(one).collect();
+        let answers = connection.pipeline(thread_number(), &steps, deadline)?;
+        for (object, answer) in objects.iter().zip(answers) {
+            match answer {
+                Ok(_) => {}
+                Err(Fault::UnknownObject) => self.ended.push(*object),
+                Err(_) => drop(self.refused.insert(*object)),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Returns a call of the manager itself that does not wait.
 pub(super) fn manager_call(op: ManagerOp<Raw<'_>>) -> Call<Raw<'_>> {
     Call { object: ObjectId::MANAGER, thread: thread_number(), wait: Wait::No, op: Op::Manager(op) }
-}
-
-/// Requests references. Objects that have ended have none, and are returned. Their proxies return an error when they are
-/// next used.
-fn ask_for(
-    connection: &Connection,
-    objects: &[ObjectId],
-    deadline: Deadline,
-) -> Result<Vec<ObjectId>, Failure> {
-    let mut ended = Vec::new();
-    let together = connection.call(&manager_call(ManagerOp::Attach(objects.to_vec())), deadline)?;
-    if together.is_err() {
-        let attach = |object: &ObjectId| Op::Manager(ManagerOp::Attach(vec![*object]));
-        let one = |object| Step { object: ObjectId::MANAGER, op: attach(object) };
-        let steps: Vec<Step<Raw<'_>>> = objects.iter().map(one).collect();
-        let answers = connection.pipeline(thread_number(), &steps, deadline)?;
-        let has_ended = |answer: &Answer<Payload>| *answer == Err(Fault::UnknownObject);
-        ended.extend(
-            objects.iter().zip(answers).filter(|(_, answer)| has_ended(answer)).map(|(object, _)| *object),
-        );
-    }
-    Ok(ended)
 }
 
 impl From<ConnectError> for CallError {
