@@ -18,10 +18,12 @@ use tokio::runtime::Handle;
 
 use super::answer::Undo;
 use super::connection::{Connection, Failure, Request, Turn};
+use super::link::{Local, manager_call};
 use super::patience::Patience;
 use super::{Remote, may_be_sent};
 use crate::backend::{CallError, Change, Pending};
-use crate::proto::{Answer, Call, Fault, Payload, Raw, Reply, Travels};
+use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Travels};
+use crate::references::References;
 use crate::wire::encode;
 use crate::wire::frame::FrameKind;
 
@@ -35,7 +37,7 @@ impl Remote {
         let undo = Undo::of(call.object, &call.op);
         let change = Change::of(call);
         let request = Request { frame, since: call.since(), thread: call.thread, undo, change };
-        Box::pin(self.run(request))
+        Box::pin(self.run(call.object, request))
     }
 
     /// Sends an operation that releases something, over the connection that has it, and does not wait for an answer.
@@ -54,7 +56,11 @@ impl Remote {
     }
 
     /// Runs a call over a connection, and over a second one if the first could not send it.
-    async fn run(self: Arc<Self>, mut request: Request) -> Result<Reply<Payload>, CallError> {
+    async fn run(
+        self: Arc<Self>,
+        object: ObjectId,
+        mut request: Request,
+    ) -> Result<Reply<Payload>, CallError> {
         let local = self.local();
         // What was lost cannot be released: see `call_and_note`.
         if !may_be_sent(&local.grants, request.change) {
@@ -70,7 +76,10 @@ impl Remote {
                 }
             };
             self.ensure_driver(&connection)?;
-            let answered = converse(&connection, &mut request).await;
+            let answered = match regain(local, &connection, object).await {
+                Ok(()) => converse(&connection, &mut request).await,
+                Err(failure) => Err(failure),
+            };
             if answered.is_err() {
                 local.part_from(&connection);
             }
@@ -118,6 +127,40 @@ impl Remote {
         let driver = runtime.spawn(driver.run(self.me.clone()));
         connection.add_driver(key, runtime.id(), driver.abort_handle());
         Ok(())
+    }
+}
+
+/// Requests the reference to an object again, if the connection was refused it before.
+async fn regain(local: &Local, connection: &Connection, object: ObjectId) -> Result<(), Failure> {
+    if !local.references.is_lacking() || !local.references.claim_lacking(object, connection.serial) {
+        return Ok(());
+    }
+    let mut claim =
+        Claim { references: &local.references, object, connection: connection.serial, is_open: true };
+    let call = manager_call(ManagerOp::Attach(vec![object]));
+    let mut frame = Vec::new();
+    encode::frame(&mut frame, FrameKind::Call, (0, 0), &call).map_err(Failure::Refused)?;
+    let (undo, change) = (Undo::of(call.object, &call.op), Change::of(&call));
+    let mut request = Request { frame, since: call.since(), thread: call.thread, undo, change };
+    let answer = converse(connection, &mut request).await;
+    claim.is_open = false;
+    local.has_asked_again(connection, object, answer)
+}
+
+/// A reference that a task requests again. If the task is dropped before it has the answer, that is undone, and the next call
+/// of the object requests the reference.
+struct Claim<'a> {
+    references: &'a References,
+    object: ObjectId,
+    connection: u64,
+    is_open: bool,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.references.lack([self.object], self.connection);
+        }
     }
 }
 

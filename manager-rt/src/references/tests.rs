@@ -182,3 +182,54 @@ fn a_child_starts_with_no_requested_references() {
     assert_eq!(References::inherited(&references).ask_for_all(1), [], "another thread was using the table");
     drop(guard);
 }
+
+#[test]
+fn a_child_keeps_inherited_sockets_while_it_lacks_something() {
+    let objects = [1, 2, 3].map(ObjectId);
+    let child = || {
+        let parents = References::default();
+        objects.iter().for_each(|object| assert!(parents.add(*object, 5)));
+        parents.bequeath(3, socket());
+        let child = References::inherited(&parents);
+        assert_eq!(child.ask_for_all(1).len(), 3);
+        child.lack([objects[0], objects[1]], 1);
+        child.has_own(vec![objects[2]]);
+        assert!(child.is_lacking());
+        assert_eq!(child.lock().inherited.len(), 1);
+        child
+    };
+    let both = child();
+    assert!(!both.claim_lacking(objects[2], 1), "it has this one");
+    assert!(both.claim_lacking(objects[0], 1) && !both.claim_lacking(objects[0], 1), "one thread asks");
+    both.lack([objects[0]], 1);
+    assert!(both.claim_lacking(objects[0], 1), "it was refused");
+    both.has_regained(objects[0], false);
+    assert_eq!(both.remove(objects[0]), Some(Last { connection: 1, lingers: false }));
+    assert!(both.is_lacking() && both.lock().inherited.len() == 1);
+    assert_eq!(before_fork(&both), BeforeFork::Bequeath(3), "its children inherit both");
+    assert_eq!(both.remove(objects[1]).map(|last| last.connection), Some(0), "there is nothing to release");
+    assert!(!both.is_lacking() && both.lock().inherited.is_empty());
+    // A new connection requests everything again.
+    let again = child();
+    assert_eq!(again.ask_for_all(2).len(), 3);
+    assert!(!again.is_lacking());
+    again.lack([objects[0]], 1);
+    assert!(!again.is_lacking(), "an old connection says nothing about the new one");
+    again.has_none(2);
+    assert!(again.lock().entries.values().all(|entry| entry.connection == 0));
+    assert_eq!(before_fork(&again), BeforeFork::Nothing, "its children inherit the same");
+}
+
+#[test]
+fn a_fork_of_a_process_that_lacks_something_of_its_own_is_unprepared() {
+    let references = References::default();
+    assert!(references.add(ObjectId(1), 1) && references.add(ObjectId(2), 1));
+    assert_eq!(references.ask_for_all(2).len(), 2);
+    references.lack([ObjectId(1)], 2);
+    references.has_own(Vec::new());
+    assert_eq!(before_fork(&references), BeforeFork::Bequeath(2));
+    references.bequeath(2, socket());
+    let child = References::inherited(&references);
+    child.has_own(vec![ObjectId(1)]);
+    assert_eq!(child.disinherited(ObjectId(1)), Some(Disinherited::NotAsked));
+}

@@ -1,7 +1,7 @@
 //! A manager that cannot keep what forked children inherit says so, and a child whose object is gone knows why.
 
 use manager_rt::{CallError, Disinherited, Fault, Manager, ObjectError};
-use mp_sys::testing::{eventually, hang, kill, spawn, succeeded, tests};
+use mp_sys::testing::{eventually, hang, kill, spawn, spawn_holding, succeeded, tests};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::bequests::{Signalled, die, with_orphan};
@@ -10,6 +10,7 @@ use crate::fixture::{Place, until};
 tests! {
     a_child_learns_that_its_inheritance_was_refused,
     objects_of_a_refused_bequest_linger_when_the_parent_drops_them,
+    a_child_keeps_what_a_full_manager_refuses_it_until_there_is_room,
 }
 
 /// How many bequests the manager keeps, and how many clients it has.
@@ -77,4 +78,39 @@ fn objects_of_a_refused_bequest_linger_when_the_parent_drops_them() {
         assert_eq!(rustix::io::write(&go, &[0]), Ok(1));
         succeeded(&child);
     });
+}
+
+/// A client of a full manager may have about 1,340 references.
+fn a_child_keeps_what_a_full_manager_refuses_it_until_there_is_room() {
+    const OBJECTS: usize = 2_000;
+    let manager = Manager::builder().memory_bytes_max(16 << 20).start().unwrap();
+    let place = Place::of(&manager);
+    let (filled, freed) = (Signalled::new(), Signalled::new());
+    let refused = Signalled::new();
+    let mut events: Vec<_> = (0..OBJECTS).map(|_| manager.event().unwrap()).collect();
+    let child = spawn_holding(|| {
+        filled.take();
+        let outcomes: Vec<_> = events.iter().map(manager_rt::Event::set).collect();
+        let are_refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        assert!((1..OBJECTS).contains(&are_refused), "{are_refused} are refused");
+        let full = |error: &ObjectError| matches!(error, ObjectError::Call(CallError::Fault(fault)) if fault.is_no_space());
+        assert!(outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).all(full), "{outcomes:?}");
+        refused.give();
+        freed.take();
+        events.iter().for_each(|event| event.set().unwrap());
+    });
+    let filler = manager.named("filler").list().unwrap();
+    let value = vec![7_u8; 10_000];
+    while filler.push(&value).is_ok() {}
+    filled.give();
+    refused.take();
+    events.clear();
+    filler.clear().unwrap();
+    until(&manager, "the child has the objects", |info| info.objects == u64::try_from(OBJECTS).unwrap() + 1);
+    freed.give();
+    succeeded(&child);
+    until(&manager, "the objects are gone", |info| info.objects == 1);
+    manager.shutdown().unwrap();
+    drop((filler, manager));
+    place.is_gone();
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::client::bequest::Bequeaths;
-use crate::proto::Fault;
+use crate::proto::{Fault, Step};
 use crate::wire::frame::heirs_hello;
 
 const ONE: ObjectId = ObjectId(11);
@@ -75,6 +75,59 @@ fn a_new_connection_first_requests_all_references() {
         ask(&remote, ONE, manager_op(ManagerOp::Names), Wait::No).unwrap();
         remote.attach(ONE).unwrap();
         remote.detach(ONE);
+        remote.detach(ONE);
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn a_reference_that_is_refused_on_a_new_connection_is_requested_by_the_calls_of_its_object() {
+    let fake = Fake::new();
+    let (remote, peer) = fake.connected();
+    remote.adopt(ONE);
+    remote.adopt(OTHER);
+    drop(peer);
+    let full = Fault::TooMany { limit: 1 };
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let mut peer = fake.accept(EPOCH);
+            let (call, _) = peer.call();
+            peer.answer(call, Err(full));
+            for _ in 0..2 {
+                let (call, op) = peer.call();
+                let is_refused = op == manager_op(ManagerOp::Attach(vec![OTHER]));
+                peer.answer(call, if is_refused { Err(full) } else { Ok(Reply::Done) });
+            }
+            let again = || manager_op(ManagerOp::Attach(vec![OTHER]));
+            let names = || manager_op(ManagerOp::Names);
+            // The second one is of a proxy that is cloned, and the third of a pipeline.
+            for (expected, answer) in [
+                (names(), Ok(Reply::Done)),
+                (again(), Err(full)),
+                (again(), Err(full)),
+                (again(), Err(full)),
+                (again(), Ok(Reply::Done)),
+                (names(), Ok(Reply::Done)),
+                (names(), Ok(Reply::Done)),
+            ] {
+                let (call, op) = peer.call();
+                assert_eq!(op, expected);
+                peer.answer(call, answer);
+            }
+            assert_eq!(peer.notice(), detached(OTHER));
+            assert_eq!(peer.notice(), detached(ONE));
+        });
+        let names = |object| ask(&remote, object, manager_op(ManagerOp::Names), Wait::No);
+        assert!(names(ONE).is_ok(), "calls of other objects go on");
+        assert_eq!(names(OTHER), Err(full.into()), "the operation is not sent");
+        remote.attach(OTHER).unwrap();
+        assert_eq!(names(OTHER), Err(full.into()));
+        assert!(remote.open_pipeline().is_none());
+        let steps = vec![Step { object: OTHER, op: manager_op(ManagerOp::Names) }];
+        assert_eq!(remote.pipeline(1, steps), Err(full.into()));
+        assert!(names(OTHER).is_ok() && names(OTHER).is_ok(), "it is requested once");
+        remote.detach(OTHER);
+        remote.detach(OTHER);
         remote.detach(ONE);
         server.join().unwrap();
     });
