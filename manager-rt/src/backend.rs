@@ -190,9 +190,14 @@ pub trait Backend: Send + Sync + fmt::Debug {
     }
 
     /// Keeps an object alive for [`TRANSIT_GRACE`](crate::limits::TRANSIT_GRACE), because a proxy of it leaves in a
-    /// message. Never waits long, and reports no error. By default, does nothing: objects of a backend without
-    /// [references](Caps::references) stay alive.
-    fn transit(&self, _object: ObjectId) {}
+    /// message. Once this returns, that is certain, even if this process is killed at once. By default, does nothing: objects of a
+    /// backend without [references](Caps::references) stay alive.
+    ///
+    /// # Errors
+    /// [`CallError`]. Then the message is not sent.
+    fn transit(&self, _object: ObjectId) -> Result<(), CallError> {
+        Ok(())
+    }
 
     /// Counts one more proxy of an object in this process. Calls the manager only if there was none before.
     ///

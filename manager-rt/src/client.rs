@@ -40,11 +40,9 @@ mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 use mp_sys::fork::Generations;
-use mp_sys::identity::thread_number;
 use mp_sys::key::Key;
 
 use self::bequest::Bequeaths;
@@ -60,10 +58,7 @@ use crate::Address;
 use crate::backend::Pending;
 use crate::backend::{Backend, CallError, Caps, Change, Grants, OnLost, OpenPipeline, Validity};
 use crate::proto::version::NEWEST;
-use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step};
-
-/// How long a notice may take if it needs a connection first.
-const NOTICE_PATIENCE: Duration = Duration::from_secs(1);
+use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Step};
 
 /// A manager in another process.
 ///
@@ -245,11 +240,19 @@ impl Backend for Remote {
         }
     }
 
-    fn transit(&self, object: ObjectId) {
-        if let Ok(connection) = self.local().connection(&self.target, Deadline::after(NOTICE_PATIENCE)) {
-            let transit = Op::Manager(ManagerOp::Transit(vec![object]));
-            connection.notice(thread_number(), ObjectId::MANAGER, transit);
-        }
+    fn transit(&self, object: ObjectId) -> Result<(), CallError> {
+        let patience = Patience::at_once();
+        self.ask(patience, |connection| {
+            let transit = || ManagerOp::Transit(vec![object]);
+            if !connection.is_remote() {
+                return connection.hand_over(transit(), patience.answer_by());
+            }
+            // What the kernel has may be lost with the process: it resets a connection with unread answers.
+            match connection.call(&manager_call(transit()), patience.answer_by())? {
+                Ok(_) => Ok(()),
+                Err(fault) => Err(Failure::Refused(fault)),
+            }
+        })
     }
 
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {

@@ -122,6 +122,8 @@ pub(super) struct Calls {
     pub(super) is_writing: bool,
     /// The bytes to write before anything else.
     pub(super) outbox: Vec<u8>,
+    /// How often the outbox was found empty with nothing left to write: the kernel has all that was put into it before.
+    pub(super) emptied: u64,
     /// Whether the reader sleeps until something arrives or the bell rings.
     pub(super) is_asleep: bool,
 }
@@ -141,6 +143,7 @@ impl Calls {
             ended: None,
             is_writing: false,
             outbox: Vec::new(),
+            emptied: 0,
             is_asleep: false,
         }
     }

@@ -12,6 +12,7 @@
 //! **Reading is adaptive** (see [`mp_sys::adaptive`]): each frame names the CPU on which its sender ran.
 
 mod acknowledging;
+mod handing_over;
 mod pipeline;
 mod reading;
 #[cfg(feature = "tokio")]
@@ -24,7 +25,6 @@ pub(super) use self::tasks::{Request, Turn};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use mp_sys::adaptive::Budget;
 use mp_sys::deadline::Deadline;
@@ -37,8 +37,7 @@ pub(super) use self::pipeline::{CALLS_MAX, Run};
 use super::alarm::Alarm;
 use super::answer::{Undo, Unreadable};
 use super::calls::{Calls, End};
-use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Op, Payload, Raw, Step, Travels};
-use crate::references::soon;
+use crate::proto::{Answer, Call, Fault, ObjectId, Op, Payload, Raw, Step, Travels};
 use crate::transport::Channel;
 use crate::wire::encode;
 use crate::wire::frame::FrameKind;
@@ -253,30 +252,10 @@ impl Connection {
         self.stream.is_remote()
     }
 
-    /// Sends an operation as [`notice`](Self::notice) does, and makes sure that the kernel has it, unless that takes too
-    /// long. Returns `false` if the server will not receive it.
-    pub(super) fn notice_now(&self, op: ManagerOp<Raw<'_>>, deadline: Deadline) -> bool {
-        let op = Op::Manager(op);
-        if self.check_version(op.since()).is_err() {
-            return false;
-        }
-        let report = self.report();
-        let Some(mut calls) = soon(&self.calls, deadline) else { return false };
-        if calls.ended().is_some() || calls.outbox.len() > OUTBOX_BYTES_MAX {
-            return false;
-        }
-        calls.notice((self.next_call(), report.read), 0, ObjectId::MANAGER, op);
-        drop(calls);
-        self.has_told(report);
-        loop {
-            self.flush();
-            let calls = self.lock();
-            if (calls.outbox.is_empty() && !calls.is_writing) || deadline.has_passed() {
-                return self.is_usable();
-            }
-            drop(calls);
-            thread::yield_now();
-        }
+    /// Returns how many bytes wait to be written.
+    #[cfg(test)]
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.lock().outbox.len()
     }
 
     /// Returns `true` if the reader sleeps until something arrives.

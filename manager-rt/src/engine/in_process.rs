@@ -209,8 +209,9 @@ impl Backend for InProcess {
         }
     }
 
-    fn transit(&self, object: ObjectId) {
+    fn transit(&self, object: ObjectId) -> Result<(), CallError> {
         self.notice(ManagerOp::Transit(vec![object]));
+        Ok(())
     }
 
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {

@@ -68,7 +68,8 @@ pub(super) fn serialize<S: Serializer>(handle: &Handle, print: u64, to: S) -> Re
         Some(false) => Err(S::Error::custom(ObjectError::OtherManager)),
         None if wire::is_probing() => Err(S::Error::custom(travel::refuse(NOT_SENT))),
         None => {
-            handle.backend().transit(inside.id);
+            let kept = handle.backend().transit(inside.id);
+            kept.map_err(|error| S::Error::custom(travel::refuse(error)))?;
             Outside { place: Place::new(address_of(&**handle.backend())), epoch: halves(epoch), inside }
                 .serialize(to)
         }

@@ -46,8 +46,8 @@ impl Backend for Recorder {
         self.backend.transaction(thread, steps)
     }
 
-    fn transit(&self, object: ObjectId) {
-        self.backend.transit(object);
+    fn transit(&self, object: ObjectId) -> Result<(), CallError> {
+        self.backend.transit(object)
     }
 
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {

@@ -135,8 +135,8 @@ impl Backend for Restricted {
         self.client.transaction(thread, steps)
     }
 
-    fn transit(&self, object: ObjectId) {
-        self.client.transit(object);
+    fn transit(&self, object: ObjectId) -> Result<(), CallError> {
+        self.client.transit(object)
     }
 
     fn attach(&self, object: ObjectId) -> Result<(), CallError> {
@@ -196,7 +196,7 @@ impl Backend for Careless {
         call(call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError>;
         pipeline(thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Answer<Payload>>, CallError>;
         transaction(thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError>;
-        transit(object: ObjectId) -> ();
+        transit(object: ObjectId) -> Result<(), CallError>;
         attach(object: ObjectId) -> Result<(), CallError>;
         adopt(object: ObjectId) -> ();
         detach(object: ObjectId) -> ();

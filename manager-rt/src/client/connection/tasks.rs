@@ -245,12 +245,6 @@ impl Connection {
         }
     }
 
-    /// Returns how many bytes wait to be written.
-    #[cfg(test)]
-    pub(in crate::client) fn waiting_bytes(&self) -> usize {
-        self.lock().outbox.len()
-    }
-
     /// Returns `true` if a runtime has a driver.
     pub(in crate::client) fn has_driver(&self, runtime: Id) -> bool {
         self.lock().tasks.has_driver(runtime)

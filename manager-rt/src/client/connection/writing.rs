@@ -119,6 +119,7 @@ impl Connection {
             }
             if calls.outbox.is_empty() {
                 calls.is_writing = false;
+                calls.emptied = calls.emptied.wrapping_add(1);
                 #[cfg(feature = "tokio")]
                 self.let_tasks_write(calls);
                 return false;
@@ -171,7 +172,7 @@ impl Connection {
     }
 
     /// Waits a slice for room. The server may be waiting until its answers are read, so some thread has to read.
-    fn wait_for_room(&self, deadline: Deadline, own: &mut impl Owner) {
+    pub(super) fn wait_for_room(&self, deadline: Deadline, own: &mut impl Owner) {
         let Some(mut inbox) = self.lock().take_inbox() else {
             // If there is an error, the write returns it.
             let _ready = self.stream.ready(Interest::Write, deadline);
