@@ -12,6 +12,7 @@ mod references;
 mod server;
 #[cfg(feature = "tokio")]
 mod tasks;
+mod transit;
 mod versions;
 
 use std::io::{Read, Write};
