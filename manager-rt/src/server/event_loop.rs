@@ -12,6 +12,7 @@
 mod alarm;
 mod arrivals;
 mod clock;
+mod frames;
 mod idle;
 mod interval;
 mod relief;
