@@ -5,6 +5,7 @@
 //! however slow the system is at it. The clients have their turns in between. And while there are clients, letting
 //! others in takes at most half of the time.
 
+mod heirs;
 mod pace;
 
 use std::collections::VecDeque;
@@ -25,9 +26,8 @@ use crate::limits::{
     ACCEPTS_AT_ONCE, ARRIVALS_TIME_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_AT_ONCE, LATE_AT_ONCE,
 };
 use crate::proto::version::OLDEST;
-use crate::proto::{Fault, ManagerOp, Raw, Travels};
+use crate::proto::{Fault, Travels};
 use crate::server::peer::{Accounts, HANDSHAKE_BYTES, Peer, Phase};
-use crate::state::Claimed;
 use crate::transport::Channel;
 use crate::wire::frame::{FrameKind, Head};
 
@@ -265,39 +265,6 @@ impl EventLoop {
         // The peer may have sent its first message already.
         self.make_ready(slot);
         Ok(())
-    }
-
-    /// Lets the processes that hold the other side of a connection have a bequest. If it was not made yet, the connection
-    /// waits for it as long as a handshake may take. If it was refused, they are told why: returns `false`, and the
-    /// connection has to be closed.
-    pub(super) fn claim(&mut self, slot: usize, bequest: u128) -> bool {
-        let Some(peer) = self.peers.get_mut(slot) else { return true };
-        match self.state.claim(bequest) {
-            Claimed::Heirs(heirs) => {
-                peer.phase = Phase::Heirs(heirs);
-                // The record of the heirs pays for it from now on.
-                peer.handshake = None;
-                let was_ready = std::mem::take(&mut peer.is_ready);
-                self.arrivals.forget(slot);
-                // Its end may have been seen before, and is not reported again.
-                if was_ready {
-                    self.make_ready(slot);
-                }
-            }
-            Claimed::Refused(fault) => {
-                tracing::warn!(%fault, "a bequest was refused");
-                // Their version is not known, apart from that it has bequests.
-                peer.outbound
-                    .say(&frame_of(fault.known_to(ManagerOp::<Raw<'_>>::Bequeath { bequest }.since())));
-                peer.flush();
-                return false;
-            }
-            Claimed::Nothing => {
-                peer.phase = Phase::Claiming;
-                self.arrivals.claims.push((bequest, slot));
-            }
-        }
-        true
     }
 
     pub(super) fn prove(&mut self, slot: usize, next: Next) -> Result<(), Turn> {

@@ -1,0 +1,42 @@
+//! Connections that claim a bequest.
+
+use super::frame_of;
+use crate::proto::{ManagerOp, Raw, Travels};
+use crate::server::event_loop::EventLoop;
+use crate::server::peer::Phase;
+use crate::state::Claimed;
+
+impl EventLoop {
+    /// Lets the processes that hold the other side of a connection have a bequest. If it was not made yet, the connection
+    /// waits for it as long as a handshake may take. If it was refused, they are told why: returns `false`, and the
+    /// connection has to be closed.
+    pub(in crate::server::event_loop) fn claim(&mut self, slot: usize, bequest: u128) -> bool {
+        let Some(peer) = self.peers.get_mut(slot) else { return true };
+        match self.state.claim(bequest) {
+            Claimed::Heirs(heirs) => {
+                peer.phase = Phase::Heirs(heirs);
+                // The record of the heirs pays for it from now on.
+                peer.handshake = None;
+                let was_ready = std::mem::take(&mut peer.is_ready);
+                self.arrivals.forget(slot);
+                // Its end may have been seen before, and is not reported again.
+                if was_ready {
+                    self.make_ready(slot);
+                }
+            }
+            Claimed::Refused(fault) => {
+                tracing::warn!(%fault, "a bequest was refused");
+                // Their version is not known, apart from that it has bequests.
+                peer.outbound
+                    .say(&frame_of(fault.known_to(ManagerOp::<Raw<'_>>::Bequeath { bequest }.since())));
+                peer.flush();
+                return false;
+            }
+            Claimed::Nothing => {
+                peer.phase = Phase::Claiming;
+                self.arrivals.claims.push((bequest, slot));
+            }
+        }
+        true
+    }
+}
