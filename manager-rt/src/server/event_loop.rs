@@ -215,6 +215,7 @@ impl EventLoop {
             self.turn(slot, None);
             self.newest = (turns == 1).then_some(slot);
         }
+        self.relieve_early();
         self.let_in();
         self.resume(unsettled);
         self.begin_snapshots();

@@ -16,6 +16,8 @@ use crate::account::{Account, Charge, Full, Share, charged};
 use crate::count::count_of;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
+#[cfg(feature = "server")]
+use crate::wire::frame::FrameKind;
 use crate::wire::frame::{HEAD_BYTES, Head};
 use crate::wire::kept;
 
@@ -32,6 +34,10 @@ const SHORT_BETWEEN_LONG_MAX: u8 = 8;
 /// Bytes are not copied if they are at least one in this many of the memory that they lie in.
 #[cfg(feature = "server")]
 const KEPT_PART_MIN: usize = 4;
+
+/// A notice of up to this many bytes is kept even if there is no memory. It may release a lock.
+#[cfg(feature = "server")]
+pub(crate) const NOTICE_BYTES_KEPT: usize = 256;
 
 /// Why the rest of a stream cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +59,19 @@ pub(crate) enum Frame<'a> {
     Long(Head, Bytes),
     /// A frame for which there is no memory. The rest of it is skipped.
     Refused(Head, Fault),
+}
+
+/// What became of bytes that were to be kept.
+#[cfg(feature = "server")]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// They are kept.
+    Kept,
+    /// They were the beginning of a frame for which there is no memory. The rest of it is skipped.
+    Refused(Head, Fault),
+    /// They begin with a complete frame, and there is no memory for them. They are not kept, so the frame has to be run or
+    /// refused now.
+    NoRoom(Fault),
 }
 
 /// The received bytes of a connection that are not a complete frame yet.
@@ -247,28 +266,24 @@ impl Inbound {
     }
 
     /// Keeps bytes for the next turn: the frames that were not run, and the beginning of an incomplete one. If they are
-    /// a large part of `memory`, they are not copied. If there is no memory for an incomplete frame, it is refused: then
-    /// its head and the reason are returned.
+    /// a large part of `memory`, they are not copied. If there is no memory for an incomplete frame, it is refused. A short
+    /// notice is always kept: nobody could be told that it is lost.
     ///
     /// # Errors
-    /// [`Garbage::NoMemory`] for complete frames.
+    /// [`Garbage`].
     #[cfg(feature = "server")]
-    pub(crate) fn keep(
-        &mut self,
-        mut bytes: &[u8],
-        memory: &Bytes,
-    ) -> Result<Option<(Head, Fault)>, Garbage> {
+    pub(crate) fn keep(&mut self, mut bytes: &[u8], memory: &Bytes) -> Result<Keeping, Garbage> {
         if bytes.is_empty() {
-            return Ok(None);
+            return Ok(Keeping::Kept);
         }
         let lie_inside = memory.as_ptr_range().contains(&bytes.as_ptr());
         if lie_inside && bytes.len() >= memory.len() / KEPT_PART_MIN {
             self.rest = memory.slice_ref(bytes);
-            return Ok(None);
+            return Ok(Keeping::Kept);
         }
         let Some(account) = &self.account else {
             self.rest = Bytes::copy_from_slice(bytes);
-            return Ok(None);
+            return Ok(Keeping::Kept);
         };
         // The account of long frames may be full, and short ones must still get through. The beginning of a head is
         // always kept.
@@ -280,12 +295,15 @@ impl Inbound {
             let head = head.ok_or(Garbage::NoHead)?;
             let missing = body_len(head).saturating_add(HEAD_BYTES);
             if missing <= bytes.len() {
-                return Err(Garbage::NoMemory);
+                return Ok(Keeping::NoRoom(full.into()));
             }
-            return Ok(Some(self.refuse(head, full, missing, &mut bytes)));
+            if head.kind != FrameKind::Notice || missing > NOTICE_BYTES_KEPT {
+                let (head, fault) = self.refuse(head, full, missing, &mut bytes);
+                return Ok(Keeping::Refused(head, fault));
+            }
         }
         self.keep_again(bytes);
-        Ok(None)
+        Ok(Keeping::Kept)
     }
 
     /// Keeps bytes that were kept before, and of which nothing was run.

@@ -11,7 +11,7 @@ use crate::server::event_loop::clock::UNITS_PER_LOOK;
 use crate::server::peer::Peer;
 use crate::state::{Caller, ClientId, Heard};
 use crate::wire::frame::{FrameKind, Head};
-use crate::wire::inbound::{Frame, Garbage, Inbound};
+use crate::wire::inbound::{Frame, Garbage, Inbound, Keeping};
 
 /// Out of this many frames that are little work, one is preceded by a look at the clock. They take a microsecond together, and
 /// a look takes a tenth of what one of them does.
@@ -72,41 +72,34 @@ impl EventLoop {
         (buffer_len, memory): (usize, &Bytes),
     ) -> Result<Left, Garbage> {
         let mut bytes = bytes;
-        let no_frame = Bytes::new();
         let mut from_here = bytes;
         let mut clock = self.turn_clock();
         let mut light_frames = 0_u32;
+        let mut no_room = None;
         while let Some(frame) = inbound.next(&mut bytes, buffer_len)? {
             if light_frames.is_multiple_of(LIGHT_FRAMES_PER_LOOK) {
                 self.frame_at = now_nanos();
             }
-            let heard = match frame {
-                Frame::Short(head, body) => self.run_frame(client, is_settled, head, body, &no_frame),
-                Frame::Long(head, body) => {
-                    let heard = self.run_frame(client, is_settled, head, &body, &body);
-                    if heard == Heard::Unsettled {
-                        inbound.put_back(head, body);
-                        from_here = bytes;
-                    }
-                    heard
-                }
-                Frame::Refused(head, fault) => self.refuse_frame(client, head, fault),
-            };
-            if heard == Heard::Unsettled {
-                self.keep(client, inbound, from_here, memory)?;
+            let rest = (from_here, bytes);
+            if self.hear_frame((client, inbound), is_settled, frame, (rest, memory), no_room)? {
                 return Ok(Left::Unsettled);
             }
             from_here = bytes;
             self.distribute();
             let slot = self.slots.get(client.slot()).copied();
-            if slot.and_then(|slot| self.peers.get(slot)).is_some_and(Peer::is_too_far_behind) {
-                self.keep(client, inbound, bytes, memory)?;
+            let is_behind = slot.and_then(|slot| self.peers.get(slot)).is_some_and(Peer::is_too_far_behind);
+            // Without memory for the rest, its calls are refused.
+            no_room = if is_behind { self.keep(client, inbound, bytes, memory)? } else { None };
+            if is_behind && no_room.is_none() {
                 return Ok(Left::Paused);
             }
             let units = self.state.units();
             light_frames = if units > UNITS_PER_LOOK { 0 } else { light_frames.wrapping_add(1) };
-            if !bytes.is_empty() && clock.is_over(self.frame_at, units) {
-                self.keep(client, inbound, bytes, memory)?;
+            // If there is no memory for the rest, the turn goes on to the end of what was read.
+            if !bytes.is_empty()
+                && clock.is_over(self.frame_at, units)
+                && self.keep(client, inbound, bytes, memory)?.is_none()
+            {
                 return Ok(Left::Late);
             }
         }
@@ -114,23 +107,78 @@ impl EventLoop {
         Ok(Left::Nothing)
     }
 
-    /// Keeps the rest of what was read for the next turn. An incomplete frame for which there is no memory is answered.
+    /// Runs a frame, or refuses it, if it is a call and there is no room for calls. If it has to wait, keeps it with all that
+    /// follows, and returns `true`. The bytes are those from the frame on and those behind it.
+    ///
+    /// If there is no memory for that, a call is refused. A notice has no answer and may release something, so it is run at
+    /// once, and kept nevertheless if even that has to wait.
+    fn hear_frame(
+        &mut self,
+        (client, inbound): (ClientId, &mut Inbound),
+        is_settled: bool,
+        frame: Frame<'_>,
+        ((from_here, behind), memory): ((&[u8], &[u8]), &Bytes),
+        no_room: Option<Fault>,
+    ) -> Result<bool, Garbage> {
+        let (head, short, long) = match frame {
+            Frame::Short(head, body) => (head, body, Bytes::new()),
+            Frame::Long(head, body) => (head, &[][..], body),
+            Frame::Refused(head, fault) => {
+                self.refuse_frame(client, head, fault);
+                return Ok(false);
+            }
+        };
+        let is_long = !long.is_empty();
+        let body = if is_long { &long[..] } else { short };
+        let is_notice = head.kind == FrameKind::Notice;
+        if let Some(fault) = no_room.filter(|_| !is_notice) {
+            self.refuse_frame(client, head, fault);
+            return Ok(false);
+        }
+        if self.run_frame(client, is_settled, head, body, &long) != Heard::Unsettled {
+            return Ok(false);
+        }
+        let rest = if is_long { behind } else { from_here };
+        let no_room = self.keep(client, inbound, rest, memory)?;
+        match no_room {
+            Some(fault) if !is_notice => {
+                self.refuse_frame(client, head, fault);
+                return Ok(false);
+            }
+            Some(_) if self.run_frame(client, true, head, body, &long) != Heard::Unsettled => {
+                return Ok(false);
+            }
+            Some(_) => inbound.keep_again(rest),
+            None => {}
+        }
+        if is_long {
+            inbound.put_back(head, long);
+        }
+        Ok(true)
+    }
+
+    /// Keeps the rest of what was read for the next turn. An incomplete frame for which there is no memory is answered. Returns
+    /// why nothing was kept, if the rest begins with a complete frame for which there is no memory.
     fn keep(
         &mut self,
         client: ClientId,
         inbound: &mut Inbound,
         rest: &[u8],
         memory: &Bytes,
-    ) -> Result<(), Garbage> {
-        if let Some((head, fault)) = inbound.keep(rest, memory)? {
-            self.refuse_frame(client, head, fault);
-            self.distribute();
+    ) -> Result<Option<Fault>, Garbage> {
+        match inbound.keep(rest, memory)? {
+            Keeping::Kept => Ok(None),
+            Keeping::Refused(head, fault) => {
+                self.refuse_frame(client, head, fault);
+                self.distribute();
+                Ok(None)
+            }
+            Keeping::NoRoom(fault) => Ok(Some(fault)),
         }
-        Ok(())
     }
 
     /// Answers a call for which there is no memory. A notice has no answer.
-    fn refuse_frame(&mut self, client: ClientId, head: Head, fault: Fault) -> Heard {
+    fn refuse_frame(&mut self, client: ClientId, head: Head, fault: Fault) {
         tracing::debug!(%fault, bytes = head.body_len, "a frame is refused");
         self.state.acknowledge(client, head.read);
         if head.kind != FrameKind::Notice {
@@ -138,7 +186,6 @@ impl EventLoop {
             let caller = Caller { client, call: head.call, now, frame, is_settled: true };
             self.state.refuse(caller, fault, &mut self.effects);
         }
-        Heard::Done
     }
 
     /// Runs one frame of a client.

@@ -26,6 +26,14 @@ impl EventLoop {
         has_relieved
     }
 
+    /// Does the same before new connections are let in, which would find no room.
+    pub(super) fn relieve_early(&mut self) {
+        if take_too_much(&self.unsent) {
+            self.flush();
+            self.relieve();
+        }
+    }
+
     /// Disconnects the clients on other hosts that have completed no record for the longest time, while the incomplete records
     /// of all of them together take too much. A record cannot be used or refused before it is complete.
     fn relieve_of_records(&mut self) -> bool {

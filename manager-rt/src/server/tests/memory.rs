@@ -10,7 +10,7 @@ use crate::count::count_of;
 use crate::limits::{
     HANDSHAKES_SHARE, RESERVE_ANSWERS_SHARE, RESERVE_BYTES_MIN, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
 };
-use crate::proto::{ListOp, Room};
+use crate::proto::{Answer, Call, ListOp, Room};
 
 const MEMORY_BYTES: usize = 16 << 20;
 /// The longest frame that such a server accepts.
@@ -169,4 +169,46 @@ fn a_manager_that_others_have_filled_closes_no_peer_in_the_handshake_for_a_new_o
     others.set(others.bytes() - 1);
     let _new = stream_to(&path);
     assert!(run_rounds(&mut server, 5, |work| work.peers() == silent.len() + 1));
+}
+
+/// Most of these are refused or answered because of what others hold, so they run once everything that has arrived is done.
+#[test]
+fn a_call_that_has_to_wait_is_refused_by_a_manager_that_is_full_to_the_end_and_no_connection_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let server = Server::builder().memory_bytes_max(MEMORY_BYTES).bind(&path).unwrap();
+    let memory = Arc::clone(server.work.memory());
+    let server = Running::serve(server, path, folder);
+    let (mut holder, mut waiter, mut asker) = (server.client(), server.client(), server.client());
+    let lock = holder.open("l", Spec::Lock);
+    for client in [&mut waiter, &mut asker] {
+        client.open("l", Spec::Lock);
+    }
+    let acquire = || Op::Lock(LockOp::Acquire { lease: 0 });
+    holder.ask(lock, acquire()).unwrap();
+    waiter.send(lock, Wait::Forever, acquire());
+    waiter.ping();
+    let value = asker.open("v", Spec::Value(Raw::plain(b"0")));
+    let others = memory.charge(memory.limit() + memory.reserve());
+    let is_full =
+        |answer: &Answer<Payload>| answer.as_ref().is_err_and(|fault| fault.full() == Some(Room::Reserve));
+    let calls = [Op::Lock(LockOp::IsLocked), acquire(), GET, Op::Lock(LockOp::IsLocked), GET];
+    let bytes: Vec<u8> = calls
+        .into_iter()
+        .flat_map(|op| asker.bytes_of(if op == GET { value } else { lock }, Wait::No, op))
+        .collect();
+    asker.stream.write_all(&bytes).unwrap();
+    let answers = [(); 5].map(|()| asker.answer().1);
+    assert_eq!(answers.each_ref().map(is_full), [true, true, false, true, false], "{answers:?}");
+    // A notice that lets a waiter go on has to wait, too, and nobody could be told that it is lost.
+    let release: Op<Raw<'_>> = Op::Lock(LockOp::Release { token: 1 });
+    let call = Call { object: lock, thread: 1, wait: Wait::No, op: release };
+    let body = postcard::to_allocvec(&call).unwrap();
+    let body_len = u32::try_from(body.len()).unwrap();
+    let head = Head { body_len, kind: FrameKind::Notice, cpu: 0, call: 1_000, read: 2 };
+    holder.stream.write_all(&[&head.to_bytes()[..], &body].concat()).unwrap();
+    assert_eq!(waiter.answer().1, Ok(Reply::Granted { token: 2, owner_died: false, timed_out: false }));
+    holder.ping();
+    drop(others);
+    assert_eq!(asker.ask(lock, Op::Lock(LockOp::IsLocked)), Ok(Reply::Bool(true)));
 }

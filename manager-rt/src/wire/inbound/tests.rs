@@ -33,7 +33,7 @@ fn read(stream: &[u8], piece: usize) -> Result<Vec<(u64, Vec<u8>)>, Garbage> {
                 Frame::Refused(head, fault) => panic!("{head:?}: {fault}"),
             });
         }
-        assert!(inbound.keep(bytes, &Bytes::new())?.is_none());
+        assert_eq!(inbound.keep(bytes, &Bytes::new())?, Keeping::Kept);
     }
     assert!(inbound.is_between_frames());
     Ok(frames)
@@ -112,8 +112,10 @@ fn hear(inbound: &mut Inbound, mut bytes: &[u8]) -> Vec<(u64, Option<Fault>)> {
             Frame::Refused(head, fault) => (head.call, Some(fault)),
         });
     }
-    if let Some((head, fault)) = inbound.keep(bytes, &Bytes::new()).unwrap() {
-        heard.push((head.call, Some(fault)));
+    match inbound.keep(bytes, &Bytes::new()).unwrap() {
+        Keeping::Kept => {}
+        Keeping::Refused(head, fault) => heard.push((head.call, Some(fault))),
+        Keeping::NoRoom(fault) => panic!("complete frames are left: {fault}"),
     }
     heard
 }
@@ -194,13 +196,27 @@ fn the_beginning_of_a_short_frame_is_refused_if_there_is_no_memory_for_it() {
     assert_eq!(one.restore(&mut [0; BUFFER]), 80);
     assert_eq!(hear(&mut one, &short), [(1, None)]);
     let two = [&*short, &*short].concat();
-    assert_eq!(
-        one.keep(&two, &Bytes::new()).unwrap_err(),
-        Garbage::NoMemory,
-        "complete frames cannot be skipped"
-    );
+    let full = Full { asked: two.len(), ..full };
+    let kept = one.keep(&two, &Bytes::new()).unwrap();
+    assert_eq!(kept, Keeping::NoRoom(full.into()), "complete frames are not skipped");
+    assert!(one.is_between_frames());
     drop(values);
     assert_eq!(whole.used(), HEAD_BYTES, "what was refused is not charged");
+}
+
+#[test]
+fn the_beginning_of_a_short_notice_is_kept_even_if_there_is_no_memory_for_it() {
+    let whole = Account::new(0);
+    let frames = Account::part_of(&whole, Room::Frames, 100);
+    let _values = whole.charge(RESERVE_BYTES_MIN);
+    for (len, is_kept) in [(NOTICE_BYTES_KEPT, true), (NOTICE_BYTES_KEPT + 1, false)] {
+        let mut inbound = Inbound::within(&frames);
+        let mut notice = frame(1, &vec![7; len - HEAD_BYTES]);
+        let head = Head::of(notice.first_chunk().unwrap()).unwrap();
+        notice[..HEAD_BYTES].copy_from_slice(&Head { kind: FrameKind::Notice, ..head }.to_bytes());
+        let kept = inbound.keep(&notice[..len - 1], &Bytes::new()).unwrap();
+        assert_eq!(kept == Keeping::Kept, is_kept, "{kept:?}");
+    }
 }
 
 #[test]
