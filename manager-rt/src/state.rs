@@ -23,6 +23,7 @@ mod barrier;
 mod bequests;
 mod bodies;
 mod charges;
+mod claims;
 mod clients;
 mod commit;
 mod condition;

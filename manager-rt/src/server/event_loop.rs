@@ -218,6 +218,7 @@ impl EventLoop {
         self.relieve_early();
         self.let_in();
         self.resume(unsettled);
+        self.let_heirs_in();
         self.begin_snapshots();
         self.pass();
         self.flush();
@@ -278,7 +279,7 @@ impl EventLoop {
             peer.is_ready = true;
             match peer.phase {
                 Phase::Live(_) | Phase::Heirs(_) => self.ready.push_back(slot),
-                Phase::Proving(_) | Phase::Claiming => self.arrivals.make_ready(slot),
+                Phase::Proving(_) | Phase::Claiming(_) => self.arrivals.make_ready(slot),
             }
         }
     }
@@ -372,6 +373,12 @@ impl EventLoop {
     #[cfg(test)]
     pub(super) const fn set_step(&mut self, units: usize) {
         self.state.set_step(units);
+    }
+
+    /// Returns how many connections wait for a bequest, and how often one was searched.
+    #[cfg(test)]
+    pub(super) fn claims(&self) -> (usize, usize) {
+        (self.arrivals.claims(), self.state.claims_searched())
     }
 
     /// Returns the number of connections.

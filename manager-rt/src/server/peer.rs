@@ -27,8 +27,8 @@ pub(super) enum Phase {
     Proving(Box<Listening>),
     /// The peer is a client.
     Live(ClientId),
-    /// The peer claims a bequest that has not been made yet: the notice of that comes over another connection.
-    Claiming,
+    /// The peer claims this bequest, which has not been made yet: the notice of that comes over another connection.
+    Claiming(u128),
     /// The processes that hold the other side have the references of this bequest. They send nothing more.
     Heirs(ClientId),
 }
@@ -199,7 +199,7 @@ impl Peer {
     pub(super) const fn client(&self) -> Option<ClientId> {
         match self.phase {
             Phase::Live(client) | Phase::Heirs(client) => Some(client),
-            Phase::Proving(_) | Phase::Claiming => None,
+            Phase::Proving(_) | Phase::Claiming(_) => None,
         }
     }
 

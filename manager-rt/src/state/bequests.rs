@@ -4,6 +4,9 @@
 //! every process that inherited it holds. The notice of a bequest comes over the connection of the process, and the claim
 //! over another one, so they may arrive in either order. A bequest that nobody claims ends like a transit.
 //!
+//! A claim that comes first costs nothing while it waits: whatever number it names, nothing is searched until that bequest is made
+//! or refused.
+//!
 //! Nobody waits for the answer to the notice. So a refusal is kept until the claim comes, and is told to its holders.
 
 use crate::count::{count_of, nanos_of};
@@ -33,6 +36,9 @@ impl State {
             }
             refused.push_back((bequest, fault));
         }
+        if self.core.claims.awaited.remove(&bequest) {
+            self.core.claims.claimable.push(bequest);
+        }
         begun
     }
 
@@ -55,8 +61,13 @@ impl State {
         Ok(Rest::Bequeath { heirs, after: None })
     }
 
-    /// Lets a connection have a bequest.
+    /// Lets a connection have a bequest. If the bequest has not been made yet, [`next_claimable`](Self::next_claimable) returns it
+    /// once it is made or refused.
     pub fn claim(&mut self, bequest: u128) -> Claimed {
+        #[cfg(test)]
+        {
+            self.core.claims.searched = self.core.claims.searched.saturating_add(1);
+        }
         if let Some((heirs, timer)) = self.core.bequests.remove(&bequest) {
             self.core.waiters.remove_timer(timer);
             return Claimed::Heirs(heirs);
@@ -65,8 +76,27 @@ impl State {
         let place = refused.iter().position(|(number, _)| *number == bequest);
         match place.and_then(|place| refused.remove(place)) {
             Some((_, fault)) => Claimed::Refused(fault),
-            None => Claimed::Nothing,
+            None => {
+                self.core.claims.awaited.insert(bequest);
+                Claimed::Nothing
+            }
         }
+    }
+
+    /// Removes and returns a bequest that can be claimed now, and could not be claimed before.
+    pub fn next_claimable(&mut self) -> Option<u128> {
+        self.core.claims.claimable.pop()
+    }
+
+    /// Forgets that a connection waits for a bequest.
+    pub fn await_no_longer(&mut self, bequest: u128) {
+        self.core.claims.awaited.remove(&bequest);
+    }
+
+    /// Returns how often a bequest was searched.
+    #[cfg(test)]
+    pub(crate) const fn claims_searched(&self) -> usize {
+        self.core.claims.searched
     }
 
     /// Ends a bequest that nobody has claimed in time.

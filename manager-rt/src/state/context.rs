@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
 use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Wait};
 use crate::state::charges::Memory;
+use crate::state::claims::Claims;
 use crate::state::clients::Clients;
 use crate::state::grants::Granted;
 use crate::state::journal::Journal;
@@ -43,6 +44,7 @@ pub(super) struct Core {
     pub(super) bequests: HashMap<u128, (ClientId, TimerKey)>,
     /// The newest bequests that were refused and not claimed yet, and why.
     pub(super) refused_bequests: VecDeque<(u128, Fault)>,
+    pub(super) claims: Claims,
     pub(super) sessions: Sessions,
     pub(super) waiters: Waiters,
     /// The clients with calls that may wait for room in the share.
@@ -76,6 +78,7 @@ impl Core {
             clients: Clients::default(),
             bequests: HashMap::new(),
             refused_bequests: VecDeque::new(),
+            claims: Claims::default(),
             sessions: Sessions::default(),
             waiters: Waiters::new(&memory.account),
             stalled: BTreeSet::new(),

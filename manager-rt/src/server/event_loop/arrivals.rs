@@ -8,7 +8,7 @@
 mod heirs;
 mod pace;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub(super) struct Arrivals {
     /// When to accept again after accepting failed.
     accept_at: Option<u64>,
     /// Connections in the handshake that claim a bequest which has not been made yet.
-    claims: Vec<(u128, usize)>,
+    claims: HashMap<u128, usize>,
     /// How much of the time they have taken.
     pace: Pace,
     /// Whether they are told that the server ends.
@@ -91,7 +91,7 @@ impl Arrivals {
             ready: VecDeque::new(),
             may_accept: false,
             accept_at: None,
-            claims: Vec::new(),
+            claims: HashMap::new(),
             pace: Pace::default(),
             are_refused: false,
         }
@@ -142,11 +142,16 @@ impl Arrivals {
         [self.proving.front().map(|(at, _)| *at), accept_at, goes_on_at].into_iter().flatten().min()
     }
 
+    /// Returns how many connections wait for a bequest.
+    #[cfg(test)]
+    pub(super) fn claims(&self) -> usize {
+        self.claims.len()
+    }
+
     /// Removes a connection that has ended or has become a client.
     pub(super) fn forget(&mut self, slot: usize) {
         self.proving.retain(|(_, proving)| *proving != slot);
         self.ready.retain(|ready| *ready != slot);
-        self.claims.retain(|(_, claiming)| *claiming != slot);
     }
 
     /// Removes and returns a connection whose time for the handshake is over.
@@ -163,11 +168,6 @@ impl Arrivals {
 impl EventLoop {
     /// Accepts a few of the waiting connections, and lets a few of those in the handshake have a turn.
     pub(super) fn let_in(&mut self) {
-        for (bequest, slot) in std::mem::take(&mut self.arrivals.claims) {
-            if !self.claim(slot, bequest) {
-                self.close(slot, false);
-            }
-        }
         if !self.arrivals.has_work() && self.arrivals.accept_at.is_none() {
             return;
         }

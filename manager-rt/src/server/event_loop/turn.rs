@@ -236,7 +236,7 @@ impl EventLoop {
                 self.prove(slot, next)
             }
             // Whoever holds a bequest only holds it.
-            Phase::Claiming | Phase::Heirs(_) => Err(Turn::Garbage(Garbage::NoHead)),
+            Phase::Claiming(_) | Phase::Heirs(_) => Err(Turn::Garbage(Garbage::NoHead)),
             Phase::Live(client) => {
                 let client = *client;
                 self.hear_frames(slot, client, is_settled, bytes, memory)

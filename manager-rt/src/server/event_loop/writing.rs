@@ -5,6 +5,7 @@ use mp_sys::deadline::now_nanos;
 
 use super::EventLoop;
 use super::relief::take_too_much;
+use crate::server::peer::Phase;
 use crate::state::{Activity, Departure};
 
 impl EventLoop {
@@ -83,7 +84,12 @@ impl EventLoop {
                 self.state.disconnect(departure, &mut self.effects);
                 self.distribute();
             }
-            None => self.arrivals.forget(slot),
+            None => {
+                if let Phase::Claiming(bequest) = peer.phase {
+                    self.claim_no_longer(bequest);
+                }
+                self.arrivals.forget(slot);
+            }
         }
         self.arrivals.has_room();
     }

@@ -107,7 +107,7 @@ const MANAGER_RT_STATE: Order = Order {
         &["clients", "contents", "items", "registry"],
         &["grants", "numbers", "page", "sequence", "table", "unfinished", "waiters"],
         &["asked", "delivery", "sessions"],
-        &["charges", "snapshot_fault"],
+        &["charges", "claims", "snapshot_fault"],
         &["step"],
     ],
 };
