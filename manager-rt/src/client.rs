@@ -87,7 +87,13 @@ impl Remote {
         let locals = Generations::new();
         let connection = Arc::new(Connection::new(stream, agreed, link::FIRST_SERIAL));
         locals.get(|_| Local::connected(Some(Arc::clone(&connection)))).succeed(&connection);
-        let target = Target { address: address.clone(), key: key.clone(), epoch };
+        let target = Target {
+            address: address.clone(),
+            key: key.clone(),
+            epoch,
+            #[cfg(feature = "tokio")]
+            version: agreed.version,
+        };
         let remote = Arc::new_cyclic(|me| Self { target, locals, me: me.clone() });
         bequest::enlist(remote.me.clone());
         Ok(remote)
@@ -195,7 +201,7 @@ impl Backend for Remote {
         let local = self.local();
         self.ask(patience, |connection| {
             local.regain(connection, steps.iter().map(|step| step.object), patience.answer_by())?;
-            let Some(Older { steps, turns }) = fallback::steps_for(&steps, connection) else {
+            let Some(Older { steps, turns }) = fallback::steps_for(&steps, connection.agreed.version) else {
                 return connection.pipeline(thread, &steps, patience.answer_by());
             };
             let mut answers = connection.pipeline(thread, &steps, patience.answer_by())?;
@@ -221,7 +227,7 @@ impl Backend for Remote {
         let local = self.local();
         let answer = self.ask(patience, |connection| {
             local.regain(connection, steps.iter().map(|step| step.object), patience.answer_by())?;
-            let Some(Older { steps, turns }) = fallback::steps_for(&steps, connection) else {
+            let Some(Older { steps, turns }) = fallback::steps_for(&steps, connection.agreed.version) else {
                 return connection.transaction(&steps, patience.answer_by());
             };
             let mut answer = connection.transaction(&steps, patience.answer_by())?;
@@ -352,7 +358,7 @@ fn converse(
     local.regain(connection, [call.object], patience.answer_by())?;
     call.wait = patience.wait();
     let deadline = patience.answer_by();
-    if let Some((older, turn)) = fallback::call_for(call, connection) {
+    if let Some((older, turn)) = fallback::call_for(call, connection.agreed.version) {
         return Ok(turn.answer(connection.call(&older, deadline)?, local, connection));
     }
     if patience.outlasts { connection.outlast(call, deadline) } else { connection.call(call, deadline) }

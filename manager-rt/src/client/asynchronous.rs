@@ -20,7 +20,7 @@ use super::answer::Undo;
 use super::connection::{Connection, Failure, Request, Turn};
 use super::link::{Local, manager_call};
 use super::patience::Patience;
-use super::{Remote, may_be_sent};
+use super::{Remote, fallback, may_be_sent};
 use crate::backend::{CallError, Change, Pending};
 use crate::proto::{Answer, Call, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Travels};
 use crate::references::References;
@@ -30,14 +30,13 @@ use crate::wire::frame::FrameKind;
 impl Remote {
     /// Encodes a call, and returns the future that runs it.
     pub(super) fn begin(self: Arc<Self>, call: &Call<Raw<'_>>) -> Pending {
-        let mut frame = Vec::new();
-        if let Err(fault) = encode::frame(&mut frame, FrameKind::Call, (0, 0), call) {
-            return Box::pin(std::future::ready(Err(fault.into())));
-        }
-        let undo = Undo::of(call.object, &call.op);
+        // Its operation says what it does, also if an older one is sent in its place.
         let change = Change::of(call);
-        let request = Request { frame, since: call.since(), thread: call.thread, undo, change };
-        Box::pin(self.run(call.object, request))
+        let (older, turn) = fallback::call_for(call, self.target.version).unzip();
+        match request_of(older.as_ref().unwrap_or(call), change) {
+            Ok(request) => Box::pin(self.run(call.object, request, turn.unwrap_or(fallback::Turn::Nothing))),
+            Err(fault) => Box::pin(std::future::ready(Err(fault.into()))),
+        }
     }
 
     /// Sends an operation that releases something, over the connection that has it, and does not wait for an answer.
@@ -49,7 +48,9 @@ impl Remote {
         // Without a connection, it is released already.
         let connection = local.present();
         if let Some(connection) = &connection {
-            connection.notice(call.thread, call.object, call.op);
+            let older = fallback::call_for(&call, connection.agreed.version);
+            let Call { object, thread, op, .. } = older.map_or(call, |(older, _)| older);
+            connection.notice(thread, object, op);
         }
         let outcome = connection.as_ref().map(|_| &Reply::Done).ok_or(CallError::ServerGone);
         local.grants.note(change, outcome, connection.as_ref().map_or(0, |connection| connection.serial));
@@ -60,6 +61,7 @@ impl Remote {
         self: Arc<Self>,
         object: ObjectId,
         mut request: Request,
+        turn: fallback::Turn,
     ) -> Result<Reply<Payload>, CallError> {
         let local = self.local();
         // What was lost cannot be released: see `call_and_note`.
@@ -90,6 +92,7 @@ impl Remote {
                     break;
                 }
                 Ok(answer) => {
+                    let answer = turn.answer(answer, local, &connection);
                     let noted = answer.as_ref().map_err(|fault| CallError::Fault(*fault));
                     local.grants.note(request.change, noted, connection.serial);
                     return Ok(answer?);
@@ -130,6 +133,17 @@ impl Remote {
     }
 }
 
+/// Encodes a call.
+///
+/// # Errors
+/// [`Fault::TooLarge`].
+fn request_of(call: &Call<Raw<'_>>, change: Change) -> Result<Request, Fault> {
+    let mut frame = Vec::new();
+    encode::frame(&mut frame, FrameKind::Call, (0, 0), call)?;
+    let undo = Undo::of(call.object, &call.op);
+    Ok(Request { frame, since: call.since(), thread: call.thread, undo, change })
+}
+
 /// Requests the reference to an object again, if the connection was refused it before.
 async fn regain(local: &Local, connection: &Connection, object: ObjectId) -> Result<(), Failure> {
     if !local.references.is_lacking() || !local.references.claim_lacking(object, connection.serial) {
@@ -138,10 +152,7 @@ async fn regain(local: &Local, connection: &Connection, object: ObjectId) -> Res
     let mut claim =
         Claim { references: &local.references, object, connection: connection.serial, is_open: true };
     let call = manager_call(ManagerOp::Attach(vec![object]));
-    let mut frame = Vec::new();
-    encode::frame(&mut frame, FrameKind::Call, (0, 0), &call).map_err(Failure::Refused)?;
-    let (undo, change) = (Undo::of(call.object, &call.op), Change::of(&call));
-    let mut request = Request { frame, since: call.since(), thread: call.thread, undo, change };
+    let mut request = request_of(&call, Change::of(&call)).map_err(Failure::Refused)?;
     let answer = converse(connection, &mut request).await;
     claim.is_open = false;
     local.has_asked_again(connection, object, answer)

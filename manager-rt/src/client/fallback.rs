@@ -55,19 +55,15 @@ fn older<'a>(op: &Op<Raw<'a>>) -> Option<(Op<Raw<'a>>, Turn)> {
     })
 }
 
-/// Returns the older operation to send over a connection, if the server is too old for this one.
-fn for_server<'a>(op: &Op<Raw<'a>>, connection: &Connection) -> Option<(Op<Raw<'a>>, Turn)> {
-    if connection.agreed.version == NEWEST || op.since() <= connection.agreed.version {
-        None
-    } else {
-        older(op)
-    }
+/// Returns the older operation to send to a server of this version, if it is too old for this one.
+fn for_version<'a>(op: &Op<Raw<'a>>, version: u16) -> Option<(Op<Raw<'a>>, Turn)> {
+    if version == NEWEST || op.since() <= version { None } else { older(op) }
 }
 
-/// Returns the call to send over a connection instead of this one, if the server is too old for that.
-pub(super) fn call_for<'a>(call: &Call<Raw<'a>>, connection: &Connection) -> Option<(Call<Raw<'a>>, Turn)> {
+/// Returns the call to send to a server of this version instead of this one, if it is too old for that.
+pub(super) fn call_for<'a>(call: &Call<Raw<'a>>, version: u16) -> Option<(Call<Raw<'a>>, Turn)> {
     let Call { object, thread, wait, op } = call;
-    let (op, turn) = for_server(op, connection)?;
+    let (op, turn) = for_version(op, version)?;
     Some((Call { object: *object, thread: *thread, wait: *wait, op }, turn))
 }
 
@@ -78,13 +74,13 @@ pub(super) struct Older<'a> {
     pub(super) turns: Vec<(usize, Turn)>,
 }
 
-/// Returns the steps to send over a connection instead of these, if the server is too old for one of them.
-pub(super) fn steps_for<'a>(steps: &[Step<Raw<'a>>], connection: &Connection) -> Option<Older<'a>> {
-    if connection.agreed.version == NEWEST {
+/// Returns the steps to send to a server of this version instead of these, if it is too old for one of them.
+pub(super) fn steps_for<'a>(steps: &[Step<Raw<'a>>], version: u16) -> Option<Older<'a>> {
+    if version == NEWEST {
         return None;
     }
     let mut turns = Vec::new();
-    let step = |(place, step): (usize, &Step<Raw<'a>>)| match for_server(&step.op, connection) {
+    let step = |(place, step): (usize, &Step<Raw<'a>>)| match for_version(&step.op, version) {
         Some((op, turn)) => {
             turns.push((place, turn));
             Step { object: step.object, op }

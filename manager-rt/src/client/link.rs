@@ -36,6 +36,9 @@ pub(super) struct Target {
     pub(super) key: Key,
     /// The life of the manager that the proxies belong to.
     pub(super) epoch: u128,
+    /// The version of the protocol, on which this build always agrees with that server.
+    #[cfg(feature = "tokio")]
+    pub(super) version: u16,
 }
 
 /// The state of a manager in one process.

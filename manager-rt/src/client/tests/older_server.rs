@@ -126,3 +126,36 @@ fn what_has_no_older_form_is_an_error_with_both_versions() {
         assert!(matches!(ask(remote, ObjectId::MANAGER, made, Wait::No), Ok(Reply::Object { .. })));
     });
 }
+
+#[cfg(feature = "tokio")]
+#[test]
+fn async_calls_do_what_calls_of_threads_do() {
+    with_older(|manager, _| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let list = manager.list::<u32>().unwrap();
+            list.extend_async(&[1, 2, 3]).await.unwrap();
+            list.set_async(0, &9).await.unwrap();
+            list.delete_async(1).await.unwrap();
+            assert_eq!(list.to_vec_async().await.unwrap(), [9, 3]);
+            let (value, array) = (manager.value(&1).unwrap(), manager.array(&[1, 2]).unwrap());
+            value.set_async(&2).await.unwrap();
+            array.set_async(1, &5).await.unwrap();
+            assert_eq!((value.get_async().await, array.to_vec_async().await), (Ok(2), Ok(vec![1, 5])));
+            // The proxies inside come back, and are released.
+            let dict = manager.dict::<u8, crate::List<u32>>().unwrap();
+            dict.insert_async(&1, &list).await.unwrap();
+            dict.insert_async(&1, &list).await.unwrap();
+            drop(list);
+            let deleted = (dict.delete_async(&1).await, dict.delete_async(&1).await);
+            assert_eq!(deleted, (Ok(true), Ok(false)));
+            assert_eq!(manager.info().unwrap().objects, 3);
+            let semaphore = manager.semaphore(2).unwrap();
+            let one = semaphore.acquire_async().await.unwrap();
+            let two = semaphore.try_acquire_async().await.unwrap();
+            assert!(one.is_valid() && semaphore.try_acquire_async().await.is_err());
+            drop((one, two));
+            assert_eq!(semaphore.available_async().await, Ok(2), "the permits are back");
+        });
+    });
+}
