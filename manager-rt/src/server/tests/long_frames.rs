@@ -1,7 +1,7 @@
 //! Long frames, and what follows them.
 
 use super::*;
-use crate::proto::{ListOp, Scan};
+use crate::proto::{ListOp, QueueOp, Scan};
 
 fn long_set(client: &mut Client, value: ObjectId, byte: u8) -> Vec<u8> {
     client.bytes_of(value, Wait::No, Op::Value(ValueOp::Store(Raw::plain(&vec![byte; 100 << 10]))))
@@ -82,6 +82,44 @@ fn a_pipeline_beside_other_calls_is_answered_to_its_end() {
         other.ping();
         for _ in 0..2_000 {
             assert!(client.answer().1.is_ok());
+        }
+    }
+}
+
+/// An empty queue takes less than this, even if it had items.
+const QUEUE_BYTES: u64 = 4 << 10;
+
+#[test]
+fn a_frame_that_its_client_cut_by_its_end_is_not_run_and_those_before_it_are() {
+    let server = Running::start(Server::builder());
+    let mut bystander = server.client();
+    let queue = bystander.open("q", Spec::Queue(0));
+    let info = |client: &mut Client| match client.manager(ManagerOp::Info) {
+        Ok(Reply::Info(info)) => (info.clients, info.bytes),
+        other => panic!("{other:?}"),
+    };
+    let (_, before) = info(&mut bystander);
+    // Some are shorter than the buffer of the server, and others are not.
+    for len in [0, 1_000, 40_000, 100 << 10, 3 << 20] {
+        let item = vec![9; len];
+        let put = || Op::Queue(QueueOp::Put(Raw::plain(&item)));
+        let whole = server.client().bytes_of(queue, Wait::No, put()).len();
+        for end in [1, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1, whole / 2, whole - 1] {
+            let mut cutter = server.client();
+            cutter.open("q", Spec::Queue(0));
+            let first = cutter.bytes_of(queue, Wait::No, Op::Queue(QueueOp::Put(Raw::plain(b"whole"))));
+            let second = cutter.bytes_of(queue, Wait::No, put());
+            cutter.stream.write_all(&[&first[..], &second[..end.min(whole - 1)]].concat()).unwrap();
+            drop(cutter);
+            bystander.send(queue, Wait::Forever, Op::Queue(QueueOp::Get));
+            let expected = Payload::copy(Raw::plain(b"whole"));
+            assert_eq!(bystander.answer().1, Ok(Reply::Value(expected)));
+            let other = std::cell::RefCell::new(&mut bystander);
+            mp_sys::testing::eventually("it leaves nothing", || {
+                let (clients, bytes) = info(&mut other.borrow_mut());
+                clients == 1 && bytes < before + QUEUE_BYTES
+            });
+            assert_eq!(bystander.ask(queue, Op::Queue(QueueOp::Len)), Ok(Reply::Count(0)), "{len}, {end}");
         }
     }
 }

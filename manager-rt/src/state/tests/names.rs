@@ -94,3 +94,29 @@ fn one_answer_with_all_names_is_refused_in_a_manager_without_room_for_it() {
     assert!(refused.is_no_space(), "{refused}");
     assert!(page(&mut world, client, "").len() > 900, "pages have room");
 }
+
+#[test]
+fn names_that_are_removed_between_two_pages_hide_no_other_name() {
+    let mut world = World::new();
+    let client = world.client();
+    let most = usize::try_from(PAGE_ITEMS_MAX).unwrap();
+    let names: Vec<_> = (0..3 * most).map(|number| format!("{number:05}")).collect();
+    for name in &names {
+        world.open(client, name, Spec::Event);
+    }
+    let mut found = page(&mut world, client, "");
+    assert_eq!(found, names[..most]);
+    // All of the page, and the first half of the next one.
+    let half = most + most / 2;
+    names[..half].iter().for_each(|name| world.remove(client, name));
+    let last = found.last().cloned().unwrap();
+    found.extend(page(&mut world, client, &last));
+    assert_eq!(found[most..], names[half..half + most]);
+    // One that comes again, and a new one.
+    world.open(client, &names[0], Spec::Event);
+    world.open(client, "99999", Spec::Event);
+    let last = found.last().cloned().unwrap();
+    found.extend(page(&mut world, client, &last));
+    let expected = [&names[..most], &names[half..], &["99999".to_owned()]].concat();
+    assert_eq!(found, expected, "each name that was there all the time comes once");
+}
