@@ -4,12 +4,15 @@
 //! slot has had. So an id is never reused, and one comparison tells a stale or invented id from a valid one. A slot that
 //! has had [`SERIAL_MAX`] objects is not used any more: all slots together are enough for 2^64 objects.
 
+mod given_up;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use slab::Slab;
 
+use self::given_up::GivenUp;
 use crate::account::{Account, Charge};
 use crate::limits::OBJECTS_MAX;
 use crate::proto::{Kind, ObjectId};
@@ -20,6 +23,7 @@ const SLOT_BITS: u32 = 24;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
 /// The most objects that one slot has in the life of a manager: serial numbers have 40 bits.
 const SERIAL_MAX: u64 = u64::MAX >> SLOT_BITS;
+const SERIAL_BITS: u32 = u64::BITS - SLOT_BITS;
 
 /// The description of an object, apart from its contents.
 #[derive(Debug)]
@@ -71,8 +75,10 @@ pub(super) struct Registry {
     names: BTreeMap<Box<str>, ObjectId>,
     /// The serial number of the newest object of each slot.
     serials: Vec<u64>,
-    /// The greatest serial number of a slot that was given up.
-    given_up: u64,
+    /// The serial numbers of the slots that were given up.
+    given_up: GivenUp,
+    /// How many slots have ever been used.
+    used: usize,
     /// The number of slots that have had all their objects.
     worn_out: usize,
     /// Objects that have lost their last reference.
@@ -95,7 +101,8 @@ impl Registry {
             entries: Slab::new(),
             names: BTreeMap::new(),
             serials: Vec::new(),
-            given_up: 0,
+            given_up: GivenUp::default(),
+            used: 0,
             worn_out: 0,
             unreferenced: Vec::new(),
             charge: account.charge(0),
@@ -107,8 +114,7 @@ impl Registry {
         self.entries.shrink_to_fit();
         let kept = self.entries.capacity().min(self.serials.len());
         // Objects that get these slots later have greater serial numbers.
-        let greatest = self.serials.drain(kept..).max().unwrap_or(0);
-        self.given_up = self.given_up.max(greatest);
+        self.given_up.add(kept, self.serials.drain(kept..));
         self.serials.shrink_to_fit();
     }
 
@@ -126,9 +132,8 @@ impl Registry {
         loop {
             let vacant = self.entries.vacant_entry();
             let slot = vacant.key();
-            if self.serials.len() <= slot {
-                self.serials.resize(slot.saturating_add(1), self.given_up);
-            }
+            self.used = self.used.max(slot.saturating_add(1));
+            make_room(&mut self.serials, slot, &self.given_up);
             let serial = self.serials.get_mut(slot)?;
             let low = u64::try_from(slot).ok()?;
             if *serial >= SERIAL_MAX {
@@ -272,9 +277,12 @@ impl Registry {
         Some(slot)
     }
 
-    /// Returns the greatest serial number of any object so far.
-    pub(super) fn greatest_serial(&self) -> u64 {
-        self.serials.iter().copied().fold(self.given_up, u64::max)
+    /// Returns a mark that is above the ids of all objects so far: the greatest serial number, and above its bits how many
+    /// slots were used, or 0 if that is not known.
+    pub(super) fn mark(&self) -> u64 {
+        let serial = self.serials.iter().copied().fold(self.given_up.greatest(), u64::max);
+        let used = u64::try_from(self.used).ok().filter(|used| *used <= SLOT_MASK).unwrap_or(0);
+        used.wrapping_shl(SERIAL_BITS) | serial
     }
 
     /// Returns the objects that have a name.
@@ -283,17 +291,20 @@ impl Registry {
     }
 
     /// Restores objects with their names, in a registry that was empty. Returns `None` if two have the same slot or name, or if
-    /// a serial number is greater than the greatest.
-    pub(super) fn restore(&mut self, objects: Vec<Restored>, greatest_serial: u64) -> Option<()> {
+    /// one is not below the [mark](Self::mark).
+    pub(super) fn restore(&mut self, objects: Vec<Restored>, mark: u64) -> Option<()> {
         let count = objects.len();
-        if greatest_serial > SERIAL_MAX || objects.iter().any(|object| object.serial > greatest_serial) {
+        let greatest = mark & SERIAL_MAX;
+        let used = usize::try_from(mark >> SERIAL_BITS).ok().filter(|used| *used > 0);
+        let is_above =
+            |object: &Restored| object.serial > greatest || used.is_some_and(|used| object.slot >= used);
+        if objects.iter().any(is_above) {
             return None;
         }
-        self.given_up = greatest_serial;
+        self.given_up = GivenUp::all_before(used, greatest);
+        self.used = used.unwrap_or(OBJECTS_MAX);
         for Restored { slot, serial, entry } in &objects {
-            if self.serials.len() <= *slot {
-                self.serials.resize(slot.saturating_add(1), greatest_serial);
-            }
+            make_room(&mut self.serials, *slot, &self.given_up);
             *self.serials.get_mut(*slot)? = *serial;
             if let Some(name) = &entry.name {
                 self.charge.replace(0, name_bytes(name));
@@ -321,53 +332,12 @@ impl Registry {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn insert(registry: &mut Registry) -> ObjectId {
-        registry.insert(Kind::Event, 0).unwrap().1
-    }
-
-    fn remove(registry: &mut Registry, waiters: &mut Waiters, id: ObjectId) {
-        assert!(registry.remove(id, waiters).is_some());
-    }
-
-    fn empty() -> (Registry, Waiters) {
-        let account = Account::new(1 << 20);
-        (Registry::new(&account), Waiters::new(&account))
-    }
-
-    #[test]
-    fn a_slot_has_as_many_objects_as_the_limit_and_not_one_more() {
-        let (mut registry, mut waiters) = empty();
-        let first = insert(&mut registry);
-        remove(&mut registry, &mut waiters, first);
-        registry.serials[0] = SERIAL_MAX - 1;
-        let last = insert(&mut registry);
-        assert_eq!(last, ObjectId(SERIAL_MAX << SLOT_BITS), "the last one of this slot");
-        remove(&mut registry, &mut waiters, last);
-        let next = insert(&mut registry);
-        assert_eq!(next, ObjectId((1 << SLOT_BITS) | 1), "the next one has another slot");
-        assert_eq!(registry.len(), 1);
-        for stale in [first, last, ObjectId(0), ObjectId::MANAGER] {
-            assert_eq!(registry.slot(stale), None);
-            assert!(registry.remove(stale, &mut waiters).is_none());
-        }
-        remove(&mut registry, &mut waiters, next);
-        assert_eq!((registry.len(), insert(&mut registry)), (0, ObjectId((2 << SLOT_BITS) | 1)));
-    }
-
-    #[test]
-    fn an_id_is_not_used_again_after_the_empty_places_were_given_up() {
-        let (mut registry, mut waiters) = empty();
-        let mut seen = std::collections::HashSet::new();
-        for round in 0..5 {
-            let ids: Vec<_> = (0..100).map(|_| insert(&mut registry)).collect();
-            assert!(ids.iter().all(|id| seen.insert(*id)), "round {round}");
-            ids.into_iter().for_each(|id| remove(&mut registry, &mut waiters, id));
-            registry.shrink();
-            assert_eq!(registry.len(), 0);
-        }
+/// Makes places for the serial numbers of all slots up to one.
+fn make_room(serials: &mut Vec<u64>, slot: usize, given_up: &GivenUp) {
+    while serials.len() <= slot {
+        serials.push(given_up.serial(serials.len()));
     }
 }
+
+#[cfg(test)]
+mod tests;

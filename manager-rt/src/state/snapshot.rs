@@ -17,7 +17,7 @@
 //!
 //! # The format
 //! A head, and then [blocks](blocks), each with a checksum. Together, the blocks contain, with all numbers in little-endian
-//! order: the greatest serial number of an object (u64), the objects, each after a byte 1, then a byte 0, and the number of
+//! order: a number above the ids of all objects so far (u64), the objects, each after a byte 1, then a byte 0, and the number of
 //! objects (u64). `write` and `read` describe one object each in the same order.
 
 mod blocks;

@@ -52,7 +52,7 @@ impl State {
             value: Vec::new(),
             ids: Vec::new(),
         };
-        let greatest_serial = restoring.input.u64()?;
+        let mark = restoring.input.u64()?;
         let mut entries: Vec<Restored> = Vec::new();
         loop {
             match restoring.input.u8()? {
@@ -66,7 +66,7 @@ impl State {
             return Err(invalid);
         }
         restoring.input.finish()?;
-        state.core.registry.restore(entries, greatest_serial).ok_or(invalid)?;
+        state.core.registry.restore(entries, mark).ok_or(invalid)?;
         state.count_references().ok_or(invalid)?;
         Ok(state)
     }

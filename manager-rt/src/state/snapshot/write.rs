@@ -18,7 +18,7 @@ impl State {
     /// Those of the writer.
     pub(crate) fn save(&self, out: impl Write) -> io::Result<()> {
         let mut out = Writer::new(out)?;
-        out.u64(self.core.registry.greatest_serial())?;
+        out.u64(self.core.registry.mark())?;
         let kept = kept(&self.core.registry, &self.bodies);
         let mut objects = 0_u64;
         for (slot, _) in kept.iter().enumerate().filter(|(_, is_kept)| **is_kept) {
