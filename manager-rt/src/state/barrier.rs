@@ -23,6 +23,7 @@ use crate::proto::{Answer, BarrierOp, Fault, Payload, Reply, Wait};
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
 use crate::state::step::ClientId;
 use crate::state::waiters::{Line, WaiterId, Want};
+use crate::state::work::CALLER;
 
 /// A barrier.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(super) struct Barrier {
     early: Line,
     /// Whether the last call to leave was one of those.
     was_early: bool,
+    /// Whether they are let in, which may take several steps.
+    lets_in: bool,
 }
 
 /// The places of each client.
@@ -136,7 +139,8 @@ impl Barrier {
     pub(super) fn new(parties: u64) -> Result<Self, Fault> {
         check_range(parties, 1, PARTIES_MAX)?;
         let (line, early, places) = (Line::new(), Line::new(), Places::default());
-        Ok(Self { parties, is_broken: false, round: 0, places, line, acting: None, early, was_early: false })
+        let (acting, was_early, lets_in) = (None, false, false);
+        Ok(Self { parties, is_broken: false, round: 0, places, line, acting, early, was_early, lets_in })
     }
 
     /// Returns what a snapshot contains: the parties, the rounds so far, and whether it is broken.
@@ -169,6 +173,7 @@ impl Barrier {
             }
             BarrierOp::Reset => {
                 self.reset(context.core);
+                context.touch();
                 DONE.into()
             }
             BarrierOp::Parties => Outcome::Answer(Ok(Reply::Count(self.parties))),
@@ -238,7 +243,8 @@ impl Barrier {
             return Err(Fault::Broken);
         }
         self.pass(context.core);
-        self.let_early_in(context.core);
+        self.lets_in = true;
+        context.touch();
         DONE
     }
 
@@ -248,28 +254,43 @@ impl Barrier {
         self.end_round();
     }
 
-    /// Lets the calls that arrived too early into the round that begins, and into the next ones.
-    fn let_early_in(&mut self, core: &mut Core) {
-        while self.acting.is_none()
-            && let Some(id) = self.early.pop_first()
+    /// Lets the calls that arrived too early into the round that begins, and into the next ones. Returns `false` if the step
+    /// does not allow all of that. Calls of clients that have ended are passed over: such a party could not even act.
+    pub(super) fn serve(&mut self, core: &mut Core) -> bool {
+        while self.lets_in
+            && self.acting.is_none()
+            && let Some(id) = self.early.first().copied()
         {
-            let Some(waiter) = core.waiters.get(id) else { continue };
-            let (client, object) = (waiter.client, waiter.object);
-            let acts = matches!(waiter.want, Want::Parties { acts: true });
-            let answer = match self.places.arrive(client, self.parties) {
-                Ok(()) if !self.is_last() => {
-                    self.line.insert(id);
-                    continue;
-                }
-                Ok(()) => Ok(self.complete(client, acts, core)),
-                Err(fault) => Err(fault),
-            };
-            if self.acting == Some(client) {
-                core.hold(client, object);
+            if core.work.is_over() {
+                return false;
             }
-            if let Some(waiter) = core.take_waiter(id) {
-                core.answer(client, waiter.call, answer);
+            core.work.charge(CALLER);
+            self.early.remove(&id);
+            if core.is_live(id) {
+                self.let_in(id, core);
             }
+        }
+        self.lets_in = false;
+        true
+    }
+
+    fn let_in(&mut self, id: WaiterId, core: &mut Core) {
+        let Some(waiter) = core.waiters.get(id) else { return };
+        let (client, object) = (waiter.client, waiter.object);
+        let acts = matches!(waiter.want, Want::Parties { acts: true });
+        let answer = match self.places.arrive(client, self.parties) {
+            Ok(()) if !self.is_last() => {
+                self.line.insert(id);
+                return;
+            }
+            Ok(()) => Ok(self.complete(client, acts, core)),
+            Err(fault) => Err(fault),
+        };
+        if self.acting == Some(client) {
+            core.hold(client, object);
+        }
+        if let Some(waiter) = core.take_waiter(id) {
+            core.answer(client, waiter.call, answer);
         }
     }
 
@@ -290,11 +311,11 @@ impl Barrier {
 
     /// Answers all waiters that the barrier broke, and begins the next round.
     fn reset(&mut self, core: &mut Core) {
-        let mut early = std::mem::take(&mut self.early);
+        let early = std::mem::take(&mut self.early);
         self.break_up(core);
         self.is_broken = false;
-        self.early.append(&mut early);
-        self.let_early_in(core);
+        self.early = early;
+        self.lets_in = true;
     }
 
     /// Handles a party that no longer waits, so that the others would wait for it in vain.

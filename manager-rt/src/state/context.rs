@@ -179,7 +179,8 @@ impl Core {
         }
     }
 
-    fn is_live(&self, waiter: WaiterId) -> bool {
+    /// Returns `true` if a waiter's client has not ended.
+    pub(super) fn is_live(&self, waiter: WaiterId) -> bool {
         self.waiters.get(waiter).is_some_and(|waiter| self.clients.contains(waiter.client))
     }
 

@@ -95,8 +95,8 @@ impl Body {
             Self::Event(event) => event.serve(core),
             Self::Queue(queue) => return queue.serve(id, core),
             Self::JoinableQueue(queue) => return queue.serve(id, core),
-            // A barrier answers all waiters at the moment when the last party arrives.
-            Self::Condition(_) | Self::Barrier(_) | Self::Value(_) => {}
+            Self::Barrier(barrier) => return barrier.serve(core),
+            Self::Condition(_) | Self::Value(_) => {}
             Self::Array(_) | Self::Dict(_) | Self::List(_) | Self::Namespace(_) => {}
         }
         true

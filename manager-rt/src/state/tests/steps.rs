@@ -1,5 +1,6 @@
 //! Tests that nothing which one client does takes long: it is refused, or it goes on in steps that nobody sees.
 
+mod early;
 mod references;
 
 use std::time::Duration;
