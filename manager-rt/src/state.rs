@@ -173,6 +173,12 @@ impl State {
     /// Records that a client has read this many answers.
     pub fn acknowledge(&mut self, client: ClientId, read: u64) {
         self.core.clients.acknowledge(client, read);
+        self.core.may_have_room(client);
+    }
+
+    /// Records that answers to a client were written, which count in its share until then.
+    pub(crate) fn has_written(&mut self, client: ClientId) {
+        self.core.may_have_room(client);
     }
 
     /// Runs one operation of a client.

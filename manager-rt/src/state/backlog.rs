@@ -73,10 +73,7 @@ impl State {
 
     /// Puts calls back into their lines that have waited until their clients had room, as far as the step allows.
     fn resume_stalled(&mut self) {
-        while !self.core.work.is_over()
-            && let Some((waiter, object)) = self.core.next_with_room()
-        {
-            self.core.work.charge(CALLER);
+        while let Some((waiter, object)) = self.core.next_with_room() {
             if let Some(body) = self.body(object) {
                 body.resume(waiter);
             }

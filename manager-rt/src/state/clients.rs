@@ -44,6 +44,8 @@ pub(super) struct Client {
     is_heir: bool,
     references: BTreeMap<ObjectId, u64>,
     /// Objects of which the client may hold something.
+    /// Whether it is among the clients whose stalled calls are looked at.
+    pub(super) is_roomier: bool,
     holds: BTreeSet<ObjectId>,
     /// The one of them that was looked at last.
     swept: Option<ObjectId>,
@@ -84,6 +86,7 @@ impl Client {
             references: BTreeMap::new(),
             holds: BTreeSet::new(),
             swept: None,
+            is_roomier: false,
             waiters: BTreeMap::new(),
             stalled: BTreeSet::new(),
             deliveries: VecDeque::new(),

@@ -1,8 +1,9 @@
 //! What an operation may do apart from changing its own object: count references and memory, wait, hold, deliver.
 
 mod parking;
+mod room;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -47,8 +48,8 @@ pub(super) struct Core {
     pub(super) claims: Claims,
     pub(super) sessions: Sessions,
     pub(super) waiters: Waiters,
-    /// The clients with calls that may wait for room in the share.
-    pub(super) stalled: BTreeSet<ClientId>,
+    /// The clients with calls that wait for room in the share, if something has happened since that may have made room.
+    pub(super) roomier: VecDeque<ClientId>,
     pub(super) journal: Journal,
     /// Objects whose lines have to be served.
     pub(super) touched: Vec<ObjectId>,
@@ -81,7 +82,7 @@ impl Core {
             claims: Claims::default(),
             sessions: Sessions::default(),
             waiters: Waiters::new(&memory.account),
-            stalled: BTreeSet::new(),
+            roomier: VecDeque::new(),
             journal: Journal::default(),
             touched: Vec::new(),
             outbox: Vec::new(),
@@ -124,6 +125,7 @@ impl Core {
             to.count_answer();
             self.operations = self.operations.wrapping_add(1);
             self.outbox.push(Answered { client, call, answer, names: None });
+            self.may_have_room(client);
         }
     }
 
@@ -133,6 +135,7 @@ impl Core {
             client.notices = client.notices.wrapping_add(1);
             self.operations = self.operations.wrapping_add(1);
         }
+        self.may_have_room(client);
     }
 
     /// Answers a call with names that were encoded in steps.
@@ -190,37 +193,9 @@ impl Core {
         if let Some(client) = self.clients.get_mut(waiter.client) {
             client.remove_waiter(waiter.call);
             client.go_on(id, waiter.stalled_for);
+            self.may_have_room(waiter.client);
         }
         Some(waiter)
-    }
-
-    /// Lets a waiter, which has left its line, wait until its client has this many bytes of room in its share.
-    pub(super) fn stall(&mut self, id: WaiterId, bytes: usize) {
-        let Some(waiter) = self.waiters.get_mut(id) else { return };
-        if let Some(client) = self.clients.get_mut(waiter.client) {
-            waiter.stalled_for = bytes;
-            client.stall(id, bytes);
-            self.stalled.insert(waiter.client);
-        }
-    }
-
-    /// Returns `true` if a call that has waited for room in its client's share finds it now.
-    pub(super) fn may_any_go_on(&self) -> bool {
-        self.stalled.iter().any(|id| self.clients.get(*id).is_some_and(|client| client.with_room().is_some()))
-    }
-
-    /// Removes and returns a call that has waited for room and finds it now, with its object.
-    pub(super) fn next_with_room(&mut self) -> Option<(WaiterId, ObjectId)> {
-        let find = |id: &ClientId| self.clients.get(*id)?.with_room().map(|waiter| (*id, waiter));
-        let (client, id) = self.stalled.iter().find_map(find)?;
-        let waiter = self.waiters.get_mut(id)?;
-        let (bytes, object) = (std::mem::take(&mut waiter.stalled_for), waiter.object);
-        let of = self.clients.get_mut(client)?;
-        of.go_on(id, bytes);
-        if !of.has_stalled() {
-            self.stalled.remove(&client);
-        }
-        Some((id, object))
     }
 
     /// Checks whether one more call of a client may wait.

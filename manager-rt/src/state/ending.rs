@@ -29,7 +29,6 @@ impl State {
     pub(super) fn begin_ending(&mut self, id: ClientId, (unread, doubtful): (u64, u64)) {
         let Some(client) = self.core.clients.remove(id) else { return };
         self.core.sessions.end(id);
-        self.core.stalled.remove(&id);
         let is_next = self.core.work.ending.is_empty();
         self.core.work.ending.push_back(Ending { id, client, unread, doubtful });
         self.endings_begun = self.endings_begun.wrapping_add(1);

@@ -47,6 +47,9 @@ impl EventLoop {
         let done = peer.flush();
         self.crowd.moves(unsent.saturating_sub(peer.outbound.len()));
         peer.charge_sealed();
+        if let Some(client) = peer.client() {
+            self.state.has_written(client);
+        }
         let number = peer.number();
         let is_cut_short = std::mem::take(&mut peer.is_cut_short);
         if peer.awaits_room == done || is_cut_short {
