@@ -52,12 +52,23 @@ impl Share {
     /// Checks whether the client may have one more thing of this many bytes, beside others of `more` bytes that are about
     /// to be charged. If it has little, that may be larger than its share: otherwise nobody could take such an item.
     pub(crate) fn check_bulk(&self, more: usize, bytes: usize) -> Result<(), Full> {
-        let has_little = self.bulk.used().saturating_add(more) <= self.bulk.limit() / CLIENT_LITTLE_SHARE;
-        if has_little {
+        if self.has_little(more) {
             return Ok(());
         }
         let full = self.bulk.check(more.saturating_add(bytes));
         full.map_err(|full| Full { asked: bytes, ..full })
+    }
+
+    fn has_little(&self, more: usize) -> bool {
+        self.bulk.used().saturating_add(more) <= self.bulk.limit() / CLIENT_LITTLE_SHARE
+    }
+
+    /// Returns how many bytes [`check_bulk`](Self::check_bulk) allows.
+    pub(crate) fn bulk_room(&self, more: usize) -> usize {
+        if self.has_little(more) {
+            return usize::MAX;
+        }
+        self.bulk.limit().saturating_sub(self.bulk.used()).saturating_sub(more)
     }
 
     /// Charges records to the share only.

@@ -34,6 +34,11 @@ impl Delivery {
         places.saturating_add(outside_of(items))
     }
 
+    /// Returns what one of its items takes of the client's share, in bytes.
+    pub(super) fn bulk_with(item: &Payload) -> usize {
+        size_of::<Payload>().saturating_add(outside_of(std::slice::from_ref(item)))
+    }
+
     /// Returns what it takes of the client's share, in bytes.
     pub(super) fn bulk(&self) -> usize {
         self.bytes().saturating_add(self.outside)

@@ -4,19 +4,24 @@
 //! 1. **No caller overtakes another**: a newcomer waits if others wait, even if there were room or an item.
 //! 2. **Many items are put as a whole**, so a caller that waits for much room delays those after it, but is not starved
 //!    by them.
-//! 3. **A consumer whose client has no room in its share is passed over**, and has its old place in the line again once
-//!    there is room. Until then, it waits apart from the line.
+//! 3. **A consumer whose client has no room for the first item is passed over**, and has its old place in the line again once
+//!    there is room for the item that is first then. Until then, it waits apart from the line.
 //! 4. Items that come back may exceed the capacity. Then no item can be put until there is room again.
 
+mod stalled;
+
+use self::stalled::Stalled;
 use crate::count::count_of;
 use crate::limits::{CAPACITY_MAX, VALUES_AT_ONCE_MAX};
 use crate::proto::{Answer, Fault, Payload, Raw};
+use crate::state::charges::DELIVERY_BYTES;
 use crate::state::context::{Context, Core, DONE, Outcome, check_range};
+use crate::state::delivery::Delivery;
 use crate::state::page::Page;
 use crate::state::sequence::Sequence;
 use crate::state::undo::Undo;
-use crate::state::waiters::{Line, WaiterId, Want};
-use crate::state::work::VALUE;
+use crate::state::waiters::{Line, Waiter, WaiterId, Want};
+use crate::state::work::{CALLER, VALUE};
 
 /// Ordered items, and the callers that wait for room or for items.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub(super) struct Fifo<T> {
     putters: Line,
     pub(super) getters: Line,
     /// Consumers whose clients had no room for the first item.
-    stalled: Line,
+    stalled: Stalled,
 }
 
 impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
@@ -38,7 +43,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     /// [`Fault::OutOfRange`].
     pub(super) fn new(capacity: u64) -> Result<Self, Fault> {
         check_range(capacity, 0, CAPACITY_MAX)?;
-        let (putters, getters, stalled) = (Line::new(), Line::new(), Line::new());
+        let (putters, getters, stalled) = (Line::new(), Line::new(), Stalled::default());
         Ok(Self { items: Sequence::new(), capacity, is_closed: false, putters, getters, stalled })
     }
 
@@ -58,7 +63,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
 
     /// Returns what the container takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.items.bytes()
+        self.items.bytes().saturating_add(self.stalled.bytes())
     }
 
     pub(super) const fn capacity(&self) -> u64 {
@@ -132,17 +137,51 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         core.let_go_all(put.map(T::into).collect());
     }
 
-    /// Returns `true` if a newcomer may take an item.
-    pub(super) fn may_take(&self) -> bool {
-        self.getters.is_empty() && !self.items.is_empty()
+    /// Returns `true` if a newcomer may take an item, the first of which takes this many bytes of a client's share.
+    pub(super) fn may_take(&self, bytes: usize) -> bool {
+        self.getters.is_empty() && !self.items.is_empty() && self.stalled.next_for(bytes).is_none()
+    }
+
+    /// Returns the consumer that is next. Those whose clients have room for the first item, which takes this many bytes, have
+    /// their old places again.
+    pub(super) fn next_getter(&mut self, bytes: usize, core: &mut Core) -> Option<WaiterId> {
+        while !self.stalled.is_empty()
+            && let Some((client, waiter)) = self.stalled.next_for(bytes)
+        {
+            if core.work.is_over() {
+                return None;
+            }
+            core.work.charge(CALLER);
+            core.unstall(waiter);
+            if core.check_bulk(client, bytes).is_ok() {
+                self.stalled.stands(waiter, client);
+                self.getters.insert(waiter);
+            } else {
+                core.stall(waiter, bytes);
+                self.stalled.needs_now(client, bytes);
+            }
+        }
+        core.first_of(&mut self.getters)
     }
 
     /// Lets the first consumer wait apart from the line until its client has room for this many bytes.
     pub(super) fn stall(&mut self, waiter: WaiterId, bytes: usize, core: &mut Core) {
-        if self.getters.remove(&waiter) {
-            self.stalled.insert(waiter);
+        self.stalled.has_left(waiter);
+        if self.getters.remove(&waiter)
+            && let Some(client) = core.waiters.get(waiter).map(|waits| waits.client)
+        {
+            core.work.charge(CALLER);
+            self.stalled.insert(waiter, client, bytes);
             core.stall(waiter, bytes);
         }
+    }
+
+    /// Removes the first consumer from the line, which gets what it waits for.
+    pub(super) fn take_getter(&mut self, core: &mut Core) -> Option<Waiter> {
+        if let Some(first) = self.getters.first() {
+            self.stalled.has_left(*first);
+        }
+        core.next_of(&mut self.getters)
     }
 
     /// Lets a new consumer wait until its client has room for this many bytes, or refuses with `fault` if it does not want
@@ -155,7 +194,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     ) -> Outcome {
         match context.park_or(Want::Items(max), fault) {
             Ok(waiter) => {
-                self.stalled.insert(waiter);
+                self.stalled.insert(waiter, context.client, bytes);
                 context.core.stall(waiter, bytes);
                 Outcome::Parked
             }
@@ -165,7 +204,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
 
     /// Puts a consumer back into the line, at its old place.
     pub(super) fn resume(&mut self, waiter: WaiterId) {
-        if self.stalled.remove(&waiter) {
+        if self.stalled.remove(waiter) {
             self.getters.insert(waiter);
         }
     }
@@ -173,7 +212,7 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     /// Gives the same answer to all consumers.
     pub(super) fn answer_getters(&mut self, core: &mut Core, answer: &Answer<Payload>) {
         core.answer_all(&mut self.getters, answer);
-        core.answer_all(&mut self.stalled, answer);
+        core.answer_all(&mut self.stalled.take(), answer);
     }
 
     /// Puts items in front of all others, in their order.
@@ -203,12 +242,13 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
         has_served
     }
 
-    /// Returns `true` if a waiting caller could go on.
-    pub(super) fn has_to_serve(&self, core: &Core) -> bool {
+    /// Returns `true` if a waiting caller could go on. The first item takes this many bytes of a client's share.
+    pub(super) fn has_to_serve(&self, bytes: usize, core: &Core) -> bool {
         let first = self.putters.first().and_then(|id| core.waiters.get(*id));
         let has_room =
             matches!(first.map(|first| &first.want), Some(Want::Room(items)) if self.fits(items.len()));
-        has_room || (self.len() > 0 && !self.getters.is_empty())
+        let has_getter = !self.getters.is_empty() || self.stalled.next_for(bytes).is_some();
+        has_room || (self.len() > 0 && has_getter)
     }
 
     /// Closes the queue for producers, and answers those that wait for room.
@@ -218,7 +258,8 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     }
 
     pub(super) fn leave(&mut self, waiter: WaiterId) -> bool {
-        self.putters.remove(&waiter) || self.getters.remove(&waiter) || self.stalled.remove(&waiter)
+        self.stalled.has_left(waiter);
+        self.putters.remove(&waiter) || self.getters.remove(&waiter) || self.stalled.remove(waiter)
     }
 
     /// Ends the queue: answers all waiters, and releases the items.
@@ -232,8 +273,14 @@ impl<T: From<Payload> + Into<Payload> + Send + 'static> Fifo<T> {
     }
 }
 
-/// Returns how many of these values fit in one answer: as many as a page holds, at most `max`, and at least the first.
-pub(super) fn page_len<'p>(values: impl Iterator<Item = &'p Payload>, max: u64) -> usize {
-    let mut page = Page::new(max);
-    values.take_while(|value| page.admits([*value])).count()
+/// Returns how many of these values fit in one answer: as many as a page holds, at most `max`, and at least the first. The
+/// others take no more than `room` bytes of the client's share together with it.
+pub(super) fn page_len<'p>(values: impl Iterator<Item = &'p Payload>, max: u64, room: usize) -> usize {
+    let (mut page, mut bytes) = (Page::new(max), 0_usize);
+    let fits = |value: &&Payload| {
+        let is_first = bytes == 0;
+        bytes = bytes.saturating_add(Delivery::bulk_with(value));
+        (is_first || bytes.saturating_add(DELIVERY_BYTES) <= room) && page.admits([*value])
+    };
+    values.take_while(fits).count()
 }

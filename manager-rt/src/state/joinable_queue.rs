@@ -25,7 +25,7 @@ use crate::state::grants::Granted;
 use crate::state::step::ClientId;
 use crate::state::undo::{TaskUndo, Undo};
 use crate::state::waiters::{Line, WaiterId, Want};
-use crate::state::work::{CALLER, ENTRY};
+use crate::state::work::ENTRY;
 
 /// A queue of tasks.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl JoinableQueue {
     }
 
     fn get(&mut self, context: &mut Context<'_>) -> Outcome {
-        if !self.fifo.may_take() {
+        if !self.fifo.may_take(self.first_bytes()) {
             if self.is_over() {
                 return Outcome::Answer(Err(Fault::Closed));
             }
@@ -196,7 +196,8 @@ impl JoinableQueue {
 
     /// Returns a page of failed tasks, and the number of the first one after it.
     fn failed_from(&mut self, at: u64, take: bool, context: &mut Context<'_>) -> Answer<Payload> {
-        let count = page_len(self.failed.range(at..).map(|(_, task)| task), u64::MAX);
+        let room = if take { context.core.bulk_room(context.client) } else { usize::MAX };
+        let count = page_len(self.failed.range(at..).map(|(_, task)| task), u64::MAX, room);
         let page = self.failed.range(at..).take(count);
         let page: Vec<_> = page.map(|(number, task)| (*number, task.clone())).collect();
         if take {
@@ -218,7 +219,7 @@ impl JoinableQueue {
     /// Serves the lines. Returns `false` if the step does not allow all of that.
     pub(super) fn serve(&mut self, id: ObjectId, core: &mut Core) -> bool {
         while self.fifo.admit(core) || self.serve_getters(id, core) {}
-        if core.work.is_over() && self.fifo.has_to_serve(core) {
+        if core.work.is_over() && self.fifo.has_to_serve(self.first_bytes(), core) {
             return false;
         }
         if self.unfinished() == 0 {
@@ -234,17 +235,16 @@ impl JoinableQueue {
         let mut has_served = false;
         while !self.fifo.items.is_empty()
             && !core.work.is_over()
-            && let Some(first) = core.first_of(&mut self.fifo.getters)
+            && let Some(first) = self.fifo.next_getter(self.first_bytes(), core)
             && let Some(client) = core.waiters.get(first).map(|waiter| waiter.client)
         {
             let bytes = self.first_bytes();
             // Until it has finished some of its tasks, the next one in the line gets it.
             if core.check_bulk(client, bytes).is_err() {
-                core.work.charge(CALLER);
                 self.fifo.stall(first, bytes, core);
                 continue;
             }
-            let Some(waiter) = core.next_of(&mut self.fifo.getters) else { break };
+            let Some(waiter) = self.fifo.take_getter(core) else { break };
             let Some((lease, task)) = self.lease(waiter.client, core) else { break };
             let deliveries = task.deliveries;
             let task = core.give(waiter.client, &task.payload);

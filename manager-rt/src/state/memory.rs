@@ -139,6 +139,11 @@ impl Core {
         Ok(client.share().check_bulk(0, bytes)?)
     }
 
+    /// Returns for how many bytes of items a client has room in the present transaction.
+    pub(super) fn bulk_room(&self, client: ClientId) -> usize {
+        self.clients.get(client).map_or(0, |client| client.share().bulk_room(self.memory.taken))
+    }
+
     /// Checks whether a client may take these items out of a queue, in the present transaction.
     pub(super) fn check_items(&mut self, client: ClientId, items: &[Payload]) -> Result<(), Fault> {
         let client = self.clients.get(client).ok_or(Fault::Unauthorised)?;

@@ -4,6 +4,7 @@
 //! as a delivery. If the client certainly did not read it, the item returns to the front of the queue.
 
 use crate::proto::{Fault, ObjectId, Payload, QueueOp, Raw, Reply};
+use crate::state::charges::DELIVERY_BYTES;
 use crate::state::context::{Context, Core, DONE, Outcome};
 use crate::state::delivery::Delivery;
 use crate::state::fifo::{Fifo, page_len};
@@ -68,13 +69,13 @@ impl Queue {
     }
 
     fn get(&mut self, max: Option<u64>, context: &mut Context<'_>) -> Outcome {
-        if !self.fifo.may_take() {
+        if !self.fifo.may_take(self.first_bytes()) {
             if self.fifo.is_closed() {
                 return Outcome::Answer(Err(Fault::Closed));
             }
             return context.park(&mut self.fifo.getters, Want::Items(max), Fault::Empty);
         }
-        let items = self.take(max);
+        let items = self.take(max, context.core.bulk_room(context.client));
         if let Err(fault) = context.core.check_items(context.client, &items) {
             let bytes = Delivery::bulk_of(&items);
             self.fifo.put_back(items.into_iter());
@@ -87,9 +88,15 @@ impl Queue {
         Outcome::Answer(reply(max, given).ok_or(Fault::Empty))
     }
 
-    /// Takes one item, or as many as fit in one answer.
-    fn take(&mut self, max: Option<u64>) -> Vec<Payload> {
-        let count = page_len(self.fifo.items.range(0, usize::MAX), max.unwrap_or(1));
+    /// Returns what the first item takes of a client's share, in bytes.
+    fn first_bytes(&self) -> usize {
+        let first = self.fifo.items.get(0);
+        first.map_or(0, |item| Delivery::bulk_with(item).saturating_add(DELIVERY_BYTES))
+    }
+
+    /// Takes one item, or as many as fit in one answer and in this many bytes of a client's share.
+    fn take(&mut self, max: Option<u64>, room: usize) -> Vec<Payload> {
+        let count = page_len(self.fifo.items.range(0, usize::MAX), max.unwrap_or(1), room);
         // The list may be kept until the client has confirmed the answer, so it has no spare places.
         let mut items = Vec::with_capacity(count);
         items.extend(std::iter::from_fn(|| self.fifo.items.pop_front()).take(count));
@@ -110,17 +117,17 @@ impl Queue {
             // No more items can come.
             self.fifo.answer_getters(core, &Err(Fault::Closed));
         }
-        !(core.work.is_over() && self.fifo.has_to_serve(core))
+        !(core.work.is_over() && self.fifo.has_to_serve(self.first_bytes(), core))
     }
 
     fn serve_getters(&mut self, id: ObjectId, core: &mut Core) -> bool {
         let mut has_served = false;
         while !self.fifo.items.is_empty()
             && !core.work.is_over()
-            && let Some(first) = core.first_of(&mut self.fifo.getters)
+            && let Some(first) = self.fifo.next_getter(self.first_bytes(), core)
             && let Some(&Waiter { client, want: Want::Items(max), .. }) = core.waiters.get(first)
         {
-            let items = self.take(max);
+            let items = self.take(max, core.bulk_room(client));
             core.work.charge(items.len().saturating_mul(VALUE));
             let bytes = Delivery::bulk_of(&items);
             // Until it has confirmed what it took before, the next one in the line gets them.
@@ -129,7 +136,7 @@ impl Queue {
                 self.fifo.stall(first, bytes, core);
                 continue;
             }
-            let Some(waiter) = core.next_of(&mut self.fifo.getters) else {
+            let Some(waiter) = self.fifo.take_getter(core) else {
                 self.fifo.put_back(items.into_iter());
                 break;
             };

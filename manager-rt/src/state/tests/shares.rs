@@ -1,5 +1,7 @@
 //! What one client may take: it gets the error, and the others go on.
 
+mod stalled;
+
 use super::*;
 use crate::limits::{
     CLIENT_LITTLE_SHARE, CLIENT_RECORDS_SHARE, CLIENT_SHARE, RESERVE_BYTES_MIN, RESERVE_CLIENT_SHARE,
