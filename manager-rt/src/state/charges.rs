@@ -21,7 +21,7 @@ pub(super) const HOLD_BYTES: usize = in_tree::<ObjectId>() + in_tree::<(ClientId
 /// The name of an object in addition to twice its length, in bytes.
 pub(super) const NAME_BYTES: usize = in_tree::<(Box<str>, ObjectId)>() + 2 * ALLOCATION_BYTES;
 /// Items that a client may not have read, in addition to what they take in a list, in bytes.
-pub(super) const DELIVERY_BYTES: usize = 128;
+pub(super) const DELIVERY_BYTES: usize = 224;
 /// What left with an unread answer, apart from items, in bytes.
 pub(super) const GRANT_BYTES: usize = 128;
 /// What the allocator adds to an allocation and rounds up, in bytes.

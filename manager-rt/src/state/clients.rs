@@ -2,11 +2,13 @@
 //! not have read yet.
 
 mod all;
+mod deliveries;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 pub(super) use self::all::Clients;
+use self::deliveries::Deliveries;
 use crate::account::{Charge, Full, Share};
 use crate::proto::report::ClientOrigin;
 use crate::proto::{ObjectId, Payload};
@@ -42,10 +44,10 @@ pub(super) struct Client {
     pub(super) serial: u64,
     /// Whether it has the references of a bequest, and does nothing.
     is_heir: bool,
-    references: BTreeMap<ObjectId, u64>,
-    /// Objects of which the client may hold something.
     /// Whether it is among the clients whose stalled calls are looked at.
     pub(super) is_roomier: bool,
+    references: BTreeMap<ObjectId, u64>,
+    /// Objects of which the client may hold something.
     holds: BTreeSet<ObjectId>,
     /// The one of them that was looked at last.
     swept: Option<ObjectId>,
@@ -53,7 +55,7 @@ pub(super) struct Client {
     waiters: BTreeMap<u64, (WaiterId, usize)>,
     /// Those of them that wait for room in the share, by how many bytes they need.
     stalled: BTreeSet<(usize, WaiterId)>,
-    deliveries: VecDeque<Delivery>,
+    deliveries: Deliveries,
     grants: Grants,
     /// An operation that goes on in later steps.
     pub(super) unfinished: Option<Box<Unfinished>>,
@@ -84,12 +86,12 @@ impl Client {
             serial,
             is_heir: false,
             references: BTreeMap::new(),
+            is_roomier: false,
             holds: BTreeSet::new(),
             swept: None,
-            is_roomier: false,
             waiters: BTreeMap::new(),
             stalled: BTreeSet::new(),
-            deliveries: VecDeque::new(),
+            deliveries: Deliveries::default(),
             grants: Grants::default(),
             unfinished: None,
             answers: 0,
@@ -300,7 +302,7 @@ impl Client {
         let delivery = Delivery::new(self.answers, call, queue, items);
         self.charge.replace(0, delivery.bytes());
         self.bulk.replace(0, delivery.bulk());
-        self.deliveries.push_back(delivery);
+        self.deliveries.push(delivery);
     }
 
     #[cfg(test)]
@@ -345,12 +347,23 @@ impl Client {
 
     /// Returns the objects of which the unread answer to a call granted or delivered something.
     pub(super) fn unread_of(&self, call: u64) -> impl Iterator<Item = ObjectId> {
-        let deliveries = self.deliveries.iter().filter(move |delivery| delivery.call == call);
+    /// Returns the number of the newest unread answer to a call that delivered items.
+    pub(super) fn delivered_to(&self, call: u64) -> Option<u64> {
+        self.deliveries.answer_to(call)
+    }
+
+        let answer = self.delivered_to(call).unwrap_or(0);
+        let deliveries = self.deliveries.of(call, answer);
         deliveries.map(|delivery| delivery.queue).chain(self.grants.of(call))
     }
 
     pub(super) fn count_answer(&mut self) {
         self.answers = self.answers.wrapping_add(1);
+    /// Returns the number of things other than items that left with answers which may be unread.
+    pub(super) fn granted(&self) -> usize {
+        self.grants.len()
+    }
+
     }
 
     fn forget(&mut self, delivery: &Delivery) {
@@ -358,16 +371,15 @@ impl Client {
         self.bulk.replace(delivery.bulk(), 0);
     }
 
-    /// Removes the newest delivery of a call; a transaction may have several.
-    pub(super) fn take_delivery(&mut self, call: u64) -> Option<Delivery> {
-        let index = self.deliveries.iter().rposition(|delivery| delivery.call == call)?;
-        let delivery = self.deliveries.remove(index)?;
+    /// Removes the newest delivery of an answer to a call; a transaction may have several.
+    pub(super) fn take_delivery(&mut self, call: u64, answer: u64) -> Option<Delivery> {
+        let delivery = self.deliveries.take(call, answer)?;
         self.forget(&delivery);
         Some(delivery)
     }
 
     /// Removes and returns the newest delivery. That is the order in which to put them back.
     pub(super) fn pop_delivery(&mut self) -> Option<Delivery> {
-        self.deliveries.pop_back()
+        self.deliveries.pop()
     }
 }

@@ -85,9 +85,13 @@ impl Grants {
         self.0.iter().filter(move |grant| grant.call == call).map(|grant| grant.object)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Returns the memory that the notes take, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.0.len().saturating_mul(GRANT_BYTES)
+        self.len().saturating_mul(GRANT_BYTES)
     }
 }
 

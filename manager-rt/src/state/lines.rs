@@ -6,7 +6,7 @@ use crate::state::grants::{Grant, Granted};
 use crate::state::kinds::Body;
 use crate::state::step::ClientId;
 use crate::state::waiters::{WaiterId, Want};
-use crate::state::work::OBJECT;
+use crate::state::work::{OBJECT, VALUE};
 use crate::state::{Effects, State};
 
 impl State {
@@ -150,9 +150,12 @@ impl State {
 
     /// Takes back what a call was granted, if its answer is unread.
     pub(super) fn reject(&mut self, client: ClientId, call: u64) {
-        while let Some(of) = self.core.clients.get_mut(client)
-            && let Some(delivery) = of.take_delivery(call)
+        let answer = self.core.clients.get(client).and_then(|client| client.delivered_to(call));
+        while let Some(answer) = answer
+            && let Some(of) = self.core.clients.get_mut(client)
+            && let Some(delivery) = of.take_delivery(call, answer)
         {
+            self.core.work.charge(delivery.items.len().saturating_add(1).saturating_mul(VALUE));
             self.take_back(delivery);
         }
         while let Some(of) = self.core.clients.get_mut(client)

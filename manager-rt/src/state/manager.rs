@@ -109,6 +109,8 @@ impl State {
         let mut objects: Vec<_> = client.unread_of(call).collect();
         objects.extend(waiter.and_then(|waiter| self.core.waiters.get(waiter)).map(|waits| waits.object));
         objects.into_iter().any(|object| self.is_held_up(object))
+        // All of them are looked at, here and when they are taken back.
+        self.core.work.charge(client.granted());
     }
 
     /// Makes an object without references.

@@ -91,10 +91,7 @@ impl Clients {
         let Some(client) = self.get_mut(id) else { return };
         client.forget_grants(read);
         for _ in 0..FORGOTTEN_AT_ONCE {
-            if client.deliveries.front().is_none_or(|delivery| delivery.number >= read) {
-                return;
-            }
-            let Some(delivery) = client.deliveries.pop_front() else { return };
+            let Some(delivery) = client.deliveries.pop_read(read) else { return };
             client.forget(&delivery);
         }
     }
