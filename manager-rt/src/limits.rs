@@ -154,6 +154,8 @@ pub const TURN_TIME_BESIDE_OTHERS: Duration = Duration::from_micros(25);
 /// From how many bytes of items on a client tells the server at once that they have arrived, so that the server need not keep
 /// them: 32 KiB, with [`ITEM_NOTE_BYTES`] for each. Fewer are reported with the next call.
 pub const ACKNOWLEDGED_BYTES_MIN: usize = 32 << 10;
+/// The most calls of which a client says at once that it has taken the items.
+pub const TAKEN_CALLS_MAX: u64 = 512;
 /// What a client counts for each item that it has not confirmed, in addition to its length, in bytes: about what the server needs
 /// to note it.
 pub const ITEM_NOTE_BYTES: usize = 192;

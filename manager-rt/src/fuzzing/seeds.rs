@@ -102,6 +102,7 @@ fn honest() -> Vec<Vec<u8>> {
             &[
                 call(1, object(7), forever, Op::Queue(QueueOp::GetMany(3))),
                 call(2, object(7), forever, Op::Queue(QueueOp::PutMany(vec![value(b"a"), holder(lock)]))),
+                frame(FrameKind::Notice, 3, &Control::Taken { first: 1, last: 2 }.sent_by(0)),
                 frame(FrameKind::Call, 3, &Control::Reject { call: 1 }.sent_by(0)),
                 call(4, object(8), forever, Op::JoinableQueue(JoinableQueueOp::Put(value(&[9; 700])))),
                 call(5, object(8), forever, Op::JoinableQueue(JoinableQueueOp::Get)),

@@ -92,18 +92,19 @@ impl Protocol {
     /// the number of `Op::Manager`.
     fn control(&mut self) {
         let controls = [
-            (7, "Cancel", "(call: u64)", Control::Cancel { call: 500 }),
-            (8, "Reject", "(call: u64)", Control::Reject { call: 500 }),
-            (10, "Ping", "", Control::Ping),
+            (7, "Cancel", "(call: u64)", Control::Cancel { call: 500 }, FIRST),
+            (8, "Reject", "(call: u64)", Control::Reject { call: 500 }, FIRST),
+            (10, "Ping", "", Control::Ping, FIRST),
+            (21, "Taken", "(first: u64, last: u64)", Control::Taken { first: 500, last: 501 }, 5),
         ];
-        for (number, name, fields, control) in controls {
+        for (number, name, fields, control, since) in controls {
             let bytes = postcard::to_allocvec(&control.sent_by(0)).unwrap();
             self.entries.push(Entry {
                 table: <ManagerOp<Payload> as Numbered>::NAME.to_owned(),
                 number: Some(number),
                 name: name.to_owned(),
                 fields: fields.to_owned(),
-                since: FIRST,
+                since,
                 bytes: hex(&bytes[4..]),
                 is_retired: false,
             });

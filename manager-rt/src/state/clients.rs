@@ -59,8 +59,9 @@ pub(super) struct Client {
     grants: Grants,
     /// An operation that goes on in later steps.
     pub(super) unfinished: Option<Box<Unfinished>>,
-    /// The number of answers so far.
+    /// The number of answers so far, and of those that the client has read, as far as it has said.
     answers: u64,
+    pub(super) read: u64,
     /// The number of notices so far.
     pub(super) notices: u64,
     /// Whether it has asked for a snapshot.
@@ -85,8 +86,8 @@ impl Client {
         Self {
             serial,
             is_heir: false,
-            references: BTreeMap::new(),
             is_roomier: false,
+            references: BTreeMap::new(),
             holds: BTreeSet::new(),
             swept: None,
             waiters: BTreeMap::new(),
@@ -95,6 +96,7 @@ impl Client {
             grants: Grants::default(),
             unfinished: None,
             answers: 0,
+            read: 0,
             notices: 0,
             has_asked: false,
             looks: 0,
@@ -345,25 +347,25 @@ impl Client {
         self.recharge(before, self.grants.bytes());
     }
 
-    /// Returns the objects of which the unread answer to a call granted or delivered something.
-    pub(super) fn unread_of(&self, call: u64) -> impl Iterator<Item = ObjectId> {
     /// Returns the number of the newest unread answer to a call that delivered items.
     pub(super) fn delivered_to(&self, call: u64) -> Option<u64> {
         self.deliveries.answer_to(call)
     }
 
+    /// Returns the objects of which the unread answer to a call granted or delivered something.
+    pub(super) fn unread_of(&self, call: u64) -> impl Iterator<Item = ObjectId> {
         let answer = self.delivered_to(call).unwrap_or(0);
         let deliveries = self.deliveries.of(call, answer);
         deliveries.map(|delivery| delivery.queue).chain(self.grants.of(call))
     }
 
-    pub(super) fn count_answer(&mut self) {
-        self.answers = self.answers.wrapping_add(1);
     /// Returns the number of things other than items that left with answers which may be unread.
     pub(super) fn granted(&self) -> usize {
         self.grants.len()
     }
 
+    pub(super) fn count_answer(&mut self) {
+        self.answers = self.answers.wrapping_add(1);
     }
 
     fn forget(&mut self, delivery: &Delivery) {

@@ -127,7 +127,7 @@ impl State {
     fn return_deliveries(&mut self, Ending { client, unread, .. }: &mut Ending) -> bool {
         while let Some(delivery) = client.pop_delivery() {
             self.core.work.charge(delivery.items.len().saturating_add(1).saturating_mul(VALUE));
-            if delivery.number >= *unread {
+            if delivery.number >= client.read.max(*unread) {
                 self.take_back(delivery);
             }
             if self.core.work.is_over() {

@@ -16,6 +16,9 @@ use crate::wire::control::Control;
 /// An object takes this many bytes without what it contains.
 pub(super) const OBJECT_BYTES: usize = PLACE_BYTES + ENTRY_BYTES;
 
+/// The work of forgetting what calls have taken. It is bounded, so the clock is looked at afterwards.
+const UNITS_PER_TAKEN: usize = 1 << 12;
+
 impl State {
     /// Runs an operation of the manager. One that concerns many objects may go on in later steps.
     pub(super) fn run_manager(&mut self, caller: Caller<'_>, op: ManagerOp<Raw<'_>>) -> Outcome {
@@ -94,6 +97,11 @@ impl State {
             Control::Cancel { call } => self.give_up(caller.client, call),
             Control::Reject { call } => self.reject(caller.client, call),
             Control::Ping => {}
+            Control::Taken { first, last } => {
+                self.core.work.charge(UNITS_PER_TAKEN);
+                self.core.clients.were_taken(caller.client, first..=last);
+                self.core.may_have_room(caller.client);
+            }
         }
         if is_answered {
             self.core.answer(caller.client, caller.call, DONE);
@@ -105,12 +113,12 @@ impl State {
     /// Returns `true` if a call waits for an object that is held up, or was granted something of one.
     fn any_is_held_up(&mut self, client: ClientId, call: u64) -> bool {
         let Some(client) = self.core.clients.get_mut(client) else { return false };
+        // All of them are looked at, here and when they are taken back.
+        self.core.work.charge(client.granted());
         let waiter = client.waiter(call);
         let mut objects: Vec<_> = client.unread_of(call).collect();
         objects.extend(waiter.and_then(|waiter| self.core.waiters.get(waiter)).map(|waits| waits.object));
         objects.into_iter().any(|object| self.is_held_up(object))
-        // All of them are looked at, here and when they are taken back.
-        self.core.work.charge(client.granted());
     }
 
     /// Makes an object without references.

@@ -108,7 +108,7 @@ pub struct Departure {
     pub client: ClientId,
     /// The current time, in nanoseconds.
     pub now: u64,
-    /// The number of the first answer that the client certainly did not read, counted from 0.
+    /// The number of the first answer that nobody has, counted from 0, apart from those whose reading the client reported.
     pub unread: u64,
     /// The number of the first answer that the client may not have read, apart from those whose reading it reported.
     pub doubtful: u64,

@@ -14,6 +14,7 @@ const MANAGER: u32 = 0;
 const CANCEL: u32 = 7;
 const REJECT: u32 = 8;
 const PING: u32 = 10;
+const TAKEN: u32 = 21;
 
 /// What a client sends about its own calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,14 @@ pub enum Control {
     },
     /// Asks for an answer, and for nothing else.
     Ping,
+    /// Says that the answers to these calls were read, although earlier ones may not count as read yet. The calls are at most
+    /// [`TAKEN_CALLS_MAX`](crate::limits::TAKEN_CALLS_MAX).
+    Taken {
+        /// The number of the first call.
+        first: u64,
+        /// The number of the last call.
+        last: u64,
+    },
 }
 
 impl Control {
@@ -50,6 +59,7 @@ impl Control {
             (_, _, _, MANAGER, CANCEL) => whole(rest).map(|call| Self::Cancel { call }),
             (_, _, _, MANAGER, REJECT) => whole(rest).map(|call| Self::Reject { call }),
             (_, _, _, MANAGER, PING) => rest.is_empty().then_some(Self::Ping),
+            (_, _, _, MANAGER, TAKEN) => whole(rest).map(|(first, last)| Self::Taken { first, last }),
             _ => None,
         }
     }
@@ -69,6 +79,7 @@ impl Serialize for Sent {
             Control::Cancel { call } => (head, CANCEL, call).serialize(to),
             Control::Reject { call } => (head, REJECT, call).serialize(to),
             Control::Ping => (head, PING).serialize(to),
+            Control::Taken { first, last } => (head, TAKEN, first, last).serialize(to),
         }
     }
 }
@@ -89,6 +100,7 @@ mod tests {
             (Control::Cancel { call: 500 }, &[7, 0xf4, 3][..]),
             (Control::Reject { call: 500 }, &[8, 0xf4, 3]),
             (Control::Ping, &[10]),
+            (Control::Taken { first: 500, last: 501 }, &[21, 0xf4, 3, 0xf5, 3]),
         ];
         for (control, end) in cases {
             let bytes = bytes_of(&control.sent_by(300));

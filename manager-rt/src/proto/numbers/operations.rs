@@ -87,7 +87,7 @@ numbered! {
         20 = Succeed { session, serial } since 5,
     }
     // In use: see `Control` in wire/control.rs.
-    retired { 7, 8, 10 }
+    retired { 7, 8, 10, 21 }
 }
 
 numbered! {

@@ -260,6 +260,48 @@ fn a_rejected_answer_puts_its_items_back_with_the_proxies_inside() {
     world.end(&[client]);
 }
 
+/// Otherwise one notice would be the work of millions of answers.
+#[test]
+fn a_call_that_is_given_up_concerns_its_newest_answer_only() {
+    let mut world = World::new();
+    let client = world.client();
+    let queue = world.create(client, Spec::Queue(0));
+    assert_eq!(world.ask(client, queue, put_many(&[b"a", b"b", b"c"])), DONE);
+    assert_eq!(world.ask(client, queue, GET), got(b"a"));
+    // A client of this library uses a number once.
+    world.calls -= 1;
+    assert_eq!(world.ask(client, queue, GET), got(b"b"));
+    let call = world.calls;
+    for left in [2, 3] {
+        world.control(client, Control::Cancel { call });
+        assert_eq!(world.ask(client, queue, LEN), Ok(Reply::Count(left)));
+    }
+    assert_eq!(world.ask(client, queue, get_many(9)), got_many(&[b"a", b"b", b"c"]));
+    world.end(&[client]);
+}
+
+#[test]
+fn what_a_client_has_said_to_have_read_does_not_come_back() {
+    const READ: u64 = 2_000;
+    let mut world = World::new();
+    let [one, two] = [world.client(), world.client()];
+    let queue = world.create(two, Spec::Queue(0));
+    let numbers: Vec<_> = (0..READ + 3).map(u64::to_le_bytes).collect();
+    for number in &numbers {
+        assert_eq!(world.ask(two, queue, put(number)), DONE);
+        assert_eq!(world.ask(one, queue, GET), got(number));
+    }
+    let last = world.calls;
+    // Not all of them are forgotten at once.
+    world.state.acknowledge(one, READ);
+    // Calls of other clients had numbers in between.
+    world.control(one, Control::Taken { first: last - 3, last: last - 1 });
+    world.leave_unread(one, 0);
+    let [back @ .., _, last] = &numbers[numbers.len() - 3..] else { panic!("three") };
+    assert_eq!(world.ask(two, queue, get_many(9)), got_many(&[&back[0], last]));
+    world.end(&[two]);
+}
+
 #[test]
 fn a_failed_transaction_leaves_the_queue_as_it_was() {
     let mut world = World::new();
