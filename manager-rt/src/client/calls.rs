@@ -25,6 +25,7 @@
 //!
 //! A writer that finds the socket full also takes the inbox, if it lies here, and puts it back in the same way.
 
+mod outbox;
 mod runs;
 #[cfg(feature = "tokio")]
 mod tasks;
@@ -124,6 +125,9 @@ pub(super) struct Calls {
     pub(super) outbox: Vec<u8>,
     /// How often the outbox was found empty with nothing left to write: the kernel has all that was put into it before.
     pub(super) emptied: u64,
+    /// How often a writer has taken what was in the outbox, and how many of these times all of it is written.
+    taken_out: u64,
+    written_out: u64,
     /// Whether the reader sleeps until something arrives or the bell rings.
     pub(super) is_asleep: bool,
 }
@@ -144,12 +148,23 @@ impl Calls {
             is_writing: false,
             outbox: Vec::new(),
             emptied: 0,
+            taken_out: 0,
+            written_out: 0,
             is_asleep: false,
         }
     }
 
     pub(super) const fn ended(&self) -> Option<End> {
         self.ended
+    }
+
+    /// Returns `true` if nothing can be answered before the next call is sent, and all answers were taken.
+    pub(super) fn is_idle(&self) -> bool {
+        #[cfg(feature = "tokio")]
+        if !self.tasks.is_idle() {
+            return false;
+        }
+        self.slots.is_empty() && self.runs.is_empty()
     }
 
     /// Registers a call that is about to be written.
@@ -365,32 +380,4 @@ impl Calls {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_abandoned_up_to_the_limit_and_not_one_more() {
-        let mut calls = Calls::new();
-        for call in 0..=u64::try_from(ABANDONED_MAX).unwrap() {
-            assert_eq!(calls.ended(), None, "{call} are tolerated");
-            calls.begin(call, 1, Undo::Nothing);
-            calls.abandon(call, (call, 0));
-        }
-        assert_eq!(calls.ended(), Some(End::Gone));
-        assert!(calls.outbox.is_empty() && calls.slots.is_empty());
-    }
-
-    #[test]
-    fn an_answer_frees_the_place_of_an_abandoned_call() {
-        let mut calls = Calls::new();
-        let done = Bytes::from_static(&[0]);
-        for call in 0..=u64::try_from(ABANDONED_MAX).unwrap() {
-            calls.begin(call, 1, Undo::Nothing);
-            calls.abandon(call, (call, 0));
-            let head = Head { body_len: 1, kind: FrameKind::Reply, cpu: 0, call, read: 0 };
-            assert_eq!(calls.deliver(head, done.clone(), call), Ok(false));
-            assert_eq!(calls.deliver(head, done.clone(), call), Err(Malformed), "twice");
-        }
-        assert_eq!(calls.ended(), None);
-    }
-}
+mod tests;

@@ -34,6 +34,7 @@ use serde::Serialize;
 
 use self::acknowledging::taken_bytes;
 pub(super) use self::pipeline::{CALLS_MAX, Run};
+use self::reading::Received;
 use super::alarm::Alarm;
 use super::answer::{Undo, Unreadable};
 use super::calls::{Calls, End};
@@ -186,11 +187,9 @@ impl Connection {
     ) -> Result<Answer<Payload>, Failure> {
         self.check_version(body.since())?;
         self.post(kind, number, (body, body.long()), deadline, (thread, undo))?;
-        let outcome = self.wait(number, deadline);
-        if let Ok(answer) = &outcome {
-            self.acknowledge(taken_bytes(undo, answer));
-        }
-        outcome
+        let Received { answer, is_last } = self.wait(number, deadline)?;
+        self.acknowledge(taken_bytes(undo, &answer), number..=number, is_last, deadline);
+        Ok(answer)
     }
 
     /// Sends one frame, whose answer has to be waited for. A `long` value in its body is not copied.
@@ -204,15 +203,15 @@ impl Connection {
         (thread, undo): (u64, Undo),
     ) -> Result<(), Failure> {
         let mut buffer = kept::buffer();
-        let report = self.report();
-        let encoded = encode::frame_around(&mut buffer, kind, (number, report.read), (body, long));
+        let encoded = encode::frame_around(&mut buffer, kind, (number, 0), (body, long));
         let sent = encoded.map_err(Failure::Refused).and_then(|place| {
+            let calls = self.lock();
+            // Under the lock: see `acknowledging`.
+            let report = self.report();
+            encode::enter_read(&mut buffer, report.read);
             let frame = Pieces::around(&buffer, long, place);
-            self.send(frame, Begun { number, thread, undo }, deadline)
+            self.send(calls, frame, Begun { number, thread, undo }, deadline).map(|()| self.has_told(report))
         });
-        if sent.is_ok() {
-            self.has_told(report);
-        }
         kept::keep(buffer);
         sent
     }

@@ -90,6 +90,15 @@ pub(crate) fn renumber(frame: &mut [u8], (call, read): (u64, u64)) {
     }
 }
 
+/// Enters into a frame how many answers were read when it is sent.
+pub(crate) fn enter_read(frame: &mut [u8], read: u64) {
+    if let Some(place) = frame.first_chunk_mut()
+        && let Some(head) = Head::of(place)
+    {
+        *place = Head { read, ..head }.to_bytes();
+    }
+}
+
 /// Returns the current CPU plus one, or 0 if its number does not fit into the byte.
 fn cpu() -> u8 {
     u8::try_from(current_cpu().saturating_add(1)).unwrap_or(0)

@@ -133,6 +133,11 @@ impl Tasks {
         }
     }
 
+    /// Returns `true` if no call was sent and not taken.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.untaken.is_empty()
+    }
+
     pub(super) fn expects(&self, call: u64) -> bool {
         self.pending.contains_key(&call)
     }

@@ -39,6 +39,8 @@ pub(in crate::client) struct Run {
     held: Vec<usize>,
     /// Whether the server must not count the answer to one of them as read.
     is_holding: bool,
+    /// Whether no other answer can follow before the next call, once all are there.
+    is_last: bool,
     /// The number of calls without an answer.
     missing: usize,
     /// The first call that was not written.
@@ -110,8 +112,9 @@ impl Owner for Run {
         self.missing == 0
     }
 
-    fn forget(&self, calls: &mut Calls) {
+    fn forget(&mut self, calls: &mut Calls) {
         calls.forget_run(self.first);
+        self.is_last = calls.is_idle();
     }
 }
 
@@ -160,10 +163,10 @@ impl Connection {
         let first = self.next_call.fetch_add(reserved, Ordering::Relaxed);
         let end = first.saturating_add(reserved);
         let (answers, takers, held) = (Vec::new(), Vec::new(), Vec::new());
-        let (missing, unsent, is_holding) = (0, first, false);
+        let (missing, unsent, is_holding, is_last) = (0, first, false, false);
         let (is_over, is_late) = (false, false);
         let mut new =
-            Run { first, end, answers, takers, held, is_holding, missing, unsent, is_over, is_late };
+            Run { first, end, answers, takers, held, is_holding, is_last, missing, unsent, is_over, is_late };
         let written = self.write_portion(&mut new, portion, deadline);
         if written.is_ok() {
             *run = Some(new);
@@ -195,11 +198,13 @@ impl Connection {
         let place = |place: usize| begin.saturating_add(count_of(place));
         let undos: Vec<_> = portion.undos().iter().map(|(at, undo)| (place(*at), *undo)).collect();
         let thread = portion.thread();
-        let report = self.report();
         let is_full = portion.is_portion();
+        let calls = self.lock();
+        // Under the lock: see `acknowledging`.
+        let report = self.report();
         let frames = portion.numbered(begin, report.read);
-        let sent =
-            self.put(frames.into(), |calls| calls.extend_run((first, count), thread, undos), run, deadline);
+        let extend = |calls: &mut Calls| calls.extend_run((first, count), thread, undos);
+        let sent = self.put(calls, frames.into(), extend, run, deadline);
         if is_full && self.peer_cpu() != Some(current_cpu()) {
             // Recording the next portion takes a while, and a client that has its answer may be waiting for this CPU. If the
             // server is here, it would only run in shorter pieces.
@@ -235,8 +240,11 @@ impl Connection {
         let deadline = if run.is_late { Deadline::after(Duration::ZERO) } else { deadline };
         self.wait_for_run(&mut run, deadline)?;
         let taken = run.takers.iter().filter_map(|place| run.answers.get(*place)?.as_ref());
-        let taken = taken.map(|answer| taken_bytes(Undo::Items, answer));
-        self.acknowledge(taken.fold(0, usize::saturating_add));
+        let taken = taken.map(|answer| taken_bytes(Undo::Items, answer)).fold(0, usize::saturating_add);
+        let call =
+            |place: Option<&usize>| run.first.saturating_add(place.map_or(0, |place| count_of(*place)));
+        let calls = call(run.takers.first())..=call(run.takers.last());
+        self.acknowledge(taken, calls, run.is_last, deadline);
         // None is missing.
         let whole = |answer: Option<Answer<Payload>>| answer.unwrap_or(Err(Fault::Malformed));
         Ok(run.answers.into_iter().map(whole).collect())
@@ -270,7 +278,7 @@ impl Connection {
                 }
             }
             if run.is_done() {
-                calls.forget_run(run.first);
+                run.forget(&mut calls);
                 self.hold_back(&calls);
                 let next = calls.hand_on();
                 drop(calls);

@@ -54,7 +54,7 @@ pub(super) trait Owner {
     fn is_done(&self) -> bool;
 
     /// Removes the pending calls, which are done.
-    fn forget(&self, calls: &mut Calls);
+    fn forget(&mut self, calls: &mut Calls);
 }
 
 /// No call.
@@ -73,22 +73,33 @@ impl Owner for Nobody {
         false
     }
 
-    fn forget(&self, _calls: &mut Calls) {}
+    fn forget(&mut self, _calls: &mut Calls) {}
 }
 
 /// One call.
 pub(super) struct Own {
     number: u64,
     answer: Option<Answer<Payload>>,
+    /// Whether no other answer can follow before the next call.
+    is_last: bool,
+}
+
+/// An answer that its thread has.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) answer: Answer<Payload>,
+    /// Whether no other answer can follow before the next call.
+    pub(super) is_last: bool,
 }
 
 impl Own {
     pub(super) const fn of(number: u64) -> Self {
-        Self { number, answer: None }
+        Self { number, answer: None, is_last: false }
     }
 
-    pub(super) fn into_answer(self) -> Option<Answer<Payload>> {
-        self.answer
+    pub(super) fn into_received(self) -> Option<Received> {
+        let Self { answer, is_last, .. } = self;
+        answer.map(|answer| Received { answer, is_last })
     }
 }
 
@@ -108,8 +119,9 @@ impl Owner for Own {
         self.answer.is_some()
     }
 
-    fn forget(&self, calls: &mut Calls) {
+    fn forget(&mut self, calls: &mut Calls) {
         calls.forget(self.number);
+        self.is_last = calls.is_idle();
     }
 }
 

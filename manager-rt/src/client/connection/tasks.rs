@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use mp_sys::deadline::Deadline;
 use mp_sys::fork::Epoch;
 use rustix::event::epoll;
 use tokio::runtime::Id;
@@ -113,11 +115,12 @@ impl Connection {
 
     /// Writes the frame of a call as far as the socket accepts it, and leaves the rest in the outbox.
     fn send_for_task(&self, request: &mut Request, number: u64, waker: &Waker) -> Sending {
-        let report = self.report();
-        encode::renumber(&mut request.frame, (number, report.read));
         request.change = request.change.sent_now();
         let Request { frame, thread, undo, .. } = request;
         let mut calls = self.lock();
+        // Under the lock: see `acknowledging`.
+        let report = self.report();
+        encode::renumber(frame, (number, report.read));
         if calls.ended().is_some() || !self.is_usable() {
             self.is_usable.store(false, Ordering::Relaxed);
             return Sending::NotSent;
@@ -157,10 +160,13 @@ impl Connection {
         let mut calls = self.lock();
         match calls.tasks.take(number, context.waker()) {
             Some(Found::Answer(arrived)) => {
+                let is_last = calls.is_idle();
                 self.release(calls);
                 let answer = decode(arrived.kind, &arrived.body, &arrived.body);
                 if let Ok(answer) = &answer {
-                    self.acknowledge(taken_bytes(undo, answer));
+                    // A task waits for nothing here: see `acknowledging`.
+                    let now = Deadline::after(Duration::ZERO);
+                    self.acknowledge(taken_bytes(undo, answer), number..=number, is_last, now);
                 }
                 Poll::Ready(answer.map(Some).map_err(|error| self.end_unreadable(error)))
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 
-use super::reading::Own;
+use super::reading::{Own, Received};
 use super::{Connection, Failure};
 use crate::client::answer::{Undo, Unreadable, decode};
 use crate::client::calls::{Arrived, Calls, End};
@@ -33,7 +33,7 @@ impl Connection {
         let undo = Undo::of(call.object, &call.op);
         self.post(FrameKind::Call, number, (call, call.long()), deadline, (call.thread, undo))?;
         if let Some(outcome) = self.wait_until(number, deadline) {
-            return outcome;
+            return outcome.map(|received| received.answer);
         }
         // Whoever reads, the answer to the call is kept until the next wait.
         match self.ping(call.thread, Deadline::after(LIFE_PATIENCE)) {
@@ -41,7 +41,7 @@ impl Connection {
                 self.leave(self.lock(), number);
                 Err(Failure::Late)
             }
-            _ => self.wait(number, Deadline::NEVER),
+            _ => self.wait(number, Deadline::NEVER).map(|received| received.answer),
         }
     }
 
@@ -50,11 +50,11 @@ impl Connection {
         let number = self.next_call();
         let ping = Control::Ping.sent_by(thread);
         self.post(FrameKind::Call, number, (&ping, &[]), deadline, (thread, Undo::Nothing))?;
-        self.wait(number, deadline)
+        self.wait(number, deadline).map(|received| received.answer)
     }
 
     /// Waits for the answer to a call, and gives the call up at the deadline.
-    pub(super) fn wait(&self, number: u64, deadline: Deadline) -> Result<Answer<Payload>, Failure> {
+    pub(super) fn wait(&self, number: u64, deadline: Deadline) -> Result<Received, Failure> {
         self.wait_until(number, deadline).unwrap_or_else(|| {
             self.leave(self.lock(), number);
             Err(Failure::Late)
@@ -63,14 +63,16 @@ impl Connection {
 
     /// Waits for the answer to a call, or returns `None` at the deadline. Meanwhile, reads for all if no other thread
     /// does.
-    fn wait_until(&self, number: u64, deadline: Deadline) -> Option<Result<Answer<Payload>, Failure>> {
+    fn wait_until(&self, number: u64, deadline: Deadline) -> Option<Result<Received, Failure>> {
         let mut calls = self.lock();
         loop {
             if let Some(Arrived { kind, body }) = calls.take_answer(number) {
+                let is_last = calls.is_idle();
                 let next = calls.hand_on();
                 drop(calls);
                 next.wake();
-                return Some(decode(kind, &body, &body).map_err(|error| self.end_unreadable(error)));
+                let answer = decode(kind, &body, &body).map_err(|error| self.end_unreadable(error));
+                return Some(answer.map(|answer| Received { answer, is_last }));
             }
             if let Some(end) = calls.ended() {
                 calls.forget(number);
@@ -87,8 +89,8 @@ impl Connection {
                 drop(calls);
                 let mut own = Own::of(number);
                 self.lead(&mut own, inbox, deadline);
-                if let Some(answer) = own.into_answer() {
-                    return Some(Ok(answer));
+                if let Some(received) = own.into_received() {
+                    return Some(Ok(received));
                 }
                 calls = self.lock();
             } else {

@@ -4,6 +4,7 @@
 //! Before a thread stops writing, it empties the outbox as far as the socket accepts. The rest is written by the next
 //! writer, or by the reader, who checks before it sleeps, and is woken by the bell if it already sleeps.
 
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use mp_sys::deadline::Deadline;
@@ -30,9 +31,15 @@ impl Connection {
     ///
     /// # Errors
     /// [`Failure::NotSent`] or [`Failure::NotBegun`]. Then the call is not registered.
-    pub(super) fn send(&self, frame: Pieces<'_>, begun: Begun, deadline: Deadline) -> Result<(), Failure> {
+    pub(super) fn send(
+        &self,
+        calls: MutexGuard<'_, Calls>,
+        frame: Pieces<'_>,
+        begun: Begun,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
         let Begun { number, thread, undo } = begun;
-        let sent = self.put(frame, |calls| calls.begin(number, thread, undo), &mut Nobody, deadline);
+        let sent = self.put(calls, frame, |calls| calls.begin(number, thread, undo), &mut Nobody, deadline);
         let is_gone = !self.is_usable();
         match sent {
             Sent::Whole => return Ok(()),
@@ -52,12 +59,12 @@ impl Connection {
     /// `own` calls may arrive meanwhile. Calls whose frames were not written stay registered.
     pub(super) fn put(
         &self,
+        mut calls: MutexGuard<'_, Calls>,
         frames: Pieces<'_>,
         begin: impl FnOnce(&mut Calls),
         own: &mut impl Owner,
         deadline: Deadline,
     ) -> Sent {
-        let mut calls = self.lock();
         if calls.ended().is_some() || !self.is_usable() {
             self.is_usable.store(false, Ordering::Relaxed);
             return Sent::Nothing;
@@ -68,7 +75,7 @@ impl Connection {
             return Sent::Whole;
         }
         calls.is_writing = true;
-        let mut earlier = std::mem::take(&mut calls.outbox);
+        let mut earlier = calls.take_outbox();
         drop(calls);
         let own_start = earlier.len();
         let bytes = if earlier.is_empty() {
@@ -100,8 +107,7 @@ impl Connection {
             return false;
         }
         calls.is_writing = true;
-        drop(calls);
-        self.stop_writing(Pieces::default())
+        self.empty_outbox(calls)
     }
 
     /// Lets other threads write, after `rest` and the contents of the outbox. Returns `true` if the socket is full.
@@ -112,7 +118,14 @@ impl Connection {
             rest.append_to(&mut bytes);
             bytes.append(&mut calls.outbox);
             calls.outbox = bytes;
+        } else {
+            calls.has_written();
         }
+        self.empty_outbox(calls)
+    }
+
+    /// Writes what is in the outbox, and then lets other threads write. Returns `true` if the socket is full.
+    fn empty_outbox<'a>(&'a self, mut calls: MutexGuard<'a, Calls>) -> bool {
         loop {
             if !self.is_usable() {
                 calls.outbox = Vec::new();
@@ -124,7 +137,7 @@ impl Connection {
                 self.let_tasks_write(calls);
                 return false;
             }
-            let mut bytes = std::mem::take(&mut calls.outbox);
+            let mut bytes = calls.take_outbox();
             drop(calls);
             let written = self.write((&*bytes).into(), None, &mut Nobody);
             calls = self.lock();
@@ -140,6 +153,7 @@ impl Connection {
                 calls.tasks.must_write();
                 return true;
             }
+            calls.has_written();
         }
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::client::connection::{Connection, Failure};
 use crate::limits::{ACKNOWLEDGED_BYTES_MIN, FRAME_BYTES_MAX, ITEM_NOTE_BYTES};
+use crate::proto::version::ITEMS_SAID_SINCE;
 use crate::proto::{DictOp, QueueOp, Step};
 
 const QUEUE: ObjectId = ObjectId(5);
@@ -12,6 +13,10 @@ const LONG: usize = ACKNOWLEDGED_BYTES_MIN - ITEM_NOTE_BYTES;
 
 fn get(op: Op<Raw<'static>>) -> Call<Raw<'static>> {
     Call { object: QUEUE, thread: 1, wait: Wait::Forever, op }
+}
+
+fn two_gets() -> [Step<Raw<'static>>; 2] {
+    [(); 2].map(|()| Step { object: QUEUE, op: Op::Queue(QueueOp::Get) })
 }
 
 fn item(len: usize) -> Answer<Payload> {
@@ -72,9 +77,72 @@ fn the_report_asks_for_no_answer_and_has_no_other_content() {
     });
 }
 
+/// A server that learns that the last of several answers was not read then knows that nobody has the items of the others.
 #[test]
-fn short_items_of_several_threads_are_reported_once_they_are_many() {
+fn an_item_is_reported_before_its_thread_has_it_if_other_answers_can_follow() {
     let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        let ask = || drop(connection.call(&get(Op::Queue(QueueOp::Get)), soon()).unwrap());
+        let threads = [(); 3].map(|()| scope.spawn(ask));
+        let [one, two, three] = [(); 3].map(|()| peer.call().0);
+        for (call, read) in [(two, 1), (one, 2)] {
+            peer.answer(call, item(1));
+            let (head, control) = peer.control();
+            assert_eq!((head.read, control), (read, Control::Ping));
+        }
+        // Nothing can follow the last one, so the next call says it.
+        peer.answer(three, item(1));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let last = scope.spawn(ask);
+        let (head, _) = peer.next_of(FrameKind::Call);
+        assert_eq!(head.read, 3);
+        peer.answer(head.call, item(1));
+        last.join().unwrap();
+    });
+}
+
+#[test]
+fn the_items_of_a_pipeline_are_reported_together_if_other_answers_can_follow() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| connection.call(&acquire(), soon()));
+        let lock = peer.call().0;
+        let pipeline = scope.spawn(|| connection.pipeline(1, &two_gets(), soon()));
+        for call in [peer.call().0, peer.call().0] {
+            peer.answer(call, item(1));
+        }
+        let (head, control) = peer.control();
+        assert_eq!((head.read, control), (2, Control::Ping));
+        assert_eq!(pipeline.join().unwrap(), Ok(vec![item(1), item(1)]));
+        peer.answer(lock, granted(1));
+        assert_eq!(waits.join().unwrap(), Ok(granted(1)));
+    });
+}
+
+/// The same, while the answers of a pipeline do not count as read, because it has not ended.
+#[test]
+fn an_item_is_reported_by_its_call_if_an_earlier_answer_does_not_count_as_read() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        let pipeline = scope.spawn(|| connection.pipeline(1, &two_gets(), soon()));
+        let [first, second] = [(); 2].map(|()| peer.call().0);
+        peer.answer(first, item(1));
+        let waits = scope.spawn(|| connection.call(&get(Op::Queue(QueueOp::Get)), soon()));
+        let call = peer.call().0;
+        peer.answer(call, item(2));
+        let (head, control) = peer.control();
+        assert_eq!((head.read, control), (0, Control::Taken { first: call, last: call }));
+        assert_eq!(waits.join().unwrap(), Ok(item(2)));
+        peer.answer(second, item(1));
+        assert!(pipeline.join().unwrap().is_ok());
+    });
+}
+
+/// A server of an earlier version puts back only what is in the last answer.
+#[test]
+fn short_items_of_several_threads_are_reported_to_an_older_server_once_they_are_many() {
+    let (mut connection, mut peer) = Fake::new().plain();
+    connection.agreed.version = ITEMS_SAID_SINCE - 1;
     std::thread::scope(|scope| {
         let ask = || drop(connection.call(&get(Op::Queue(QueueOp::Get)), soon()).unwrap());
         let threads = [(); 3].map(|()| scope.spawn(ask));
@@ -96,7 +164,9 @@ fn short_items_of_several_threads_are_reported_once_they_are_many() {
 
 #[test]
 fn what_a_withdrawn_frame_should_have_reported_is_reported_later() {
-    let (connection, mut peer) = Fake::new().plain();
+    let (mut connection, mut peer) = Fake::new().plain();
+    // To a newer server, each of the items is reported.
+    connection.agreed.version = ITEMS_SAID_SINCE - 1;
     let (long, too_long) = (vec![7; 8 << 20], vec![0; FRAME_BYTES_MAX]);
     let put = |item| Op::Queue(QueueOp::Put(Raw::plain(item)));
     std::thread::scope(|scope| {

@@ -57,6 +57,8 @@ fn an_answer_counts_as_read_when_its_task_takes_it() {
     peer.answer(one, item(1));
     assert_eq!(read_all(&remote, &mut peer), 0, "the first answer was not taken");
     assert_eq!(poll(&mut second), Poll::Ready(Ok(item(2).unwrap())));
+    let (head, control) = peer.control();
+    assert_eq!((head.read, control), (2, Control::Taken { first: two, last: two }));
     read_all(&remote, &mut peer);
     assert_eq!(read_all(&remote, &mut peer), 2, "the third answer was not taken");
     drop(first);
