@@ -331,8 +331,8 @@ impl Peer {
         })
     }
 
-    /// Returns the numbers of the first answer that a client, now gone, certainly has not read, and of the first one
-    /// that it may not have read.
+    /// Returns the numbers of the first answer that nobody has of a client which is gone, apart from those that it said to have
+    /// read, and of the first one that it may not have read.
     pub(super) fn first_unread(&self, was_reset: bool) -> (u64, u64) {
         let unwritten = self.outbound.first_unwritten();
         if self.stream.is_remote() {
@@ -343,6 +343,10 @@ impl Peer {
         if !was_reset {
             return (unwritten, unwritten);
         }
+        if self.outbound.is_said_what_was_read() {
+            // Whoever has the items of an answer said so before this one was written that was left.
+            return (0, 0);
+        }
         // The last written answer is the last to be read, so some of it was left. Nothing tells how much else was.
         let is_whole = self.outbound.is_between_answers();
         (if is_whole { unwritten.saturating_sub(1) } else { unwritten }, 0)
@@ -350,51 +354,4 @@ impl Peer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixStream;
-
-    use super::*;
-    use crate::limits::CLIENT_SHARE_BYTES_MIN;
-
-    fn peer_within(whole: &Arc<Account>, unsent: &Arc<Account>) -> (Peer, UnixStream) {
-        let (one, other) = UnixStream::pair().unwrap();
-        let accounts = Accounts { frames: whole, answers: unsent, sealed: whole };
-        let channel = Channel::accepted(one.into()).unwrap();
-        (Peer::new(channel, Listening::new([7; 32]), accounts).unwrap(), other)
-    }
-
-    #[test]
-    fn answers_in_a_pipeline_wait_for_few_bytes_and_a_short_time() {
-        let whole = Account::new(CLIENT_SHARE_BYTES_MIN * 16);
-        let (mut peer, _other) = peer_within(&whole, &whole);
-        peer.outbound.say(&[0; WRITTEN_TOGETHER_BYTES - 1]);
-        assert!(!peer.may_write_later(5), "nothing follows");
-        (peer.is_late, peer.is_ready) = (true, true);
-        assert!(peer.may_write_later(10));
-        assert!(peer.may_write_later(9 + WITHHELD_NANOS_MAX));
-        assert!(!peer.may_write_later(10 + WITHHELD_NANOS_MAX));
-        peer.flush();
-        peer.outbound.say(&[0; WRITTEN_TOGETHER_BYTES - 1]);
-        assert!(peer.may_write_later(10 + WITHHELD_NANOS_MAX));
-        peer.outbound.say(&[0]);
-        assert!(!peer.may_write_later(10 + WITHHELD_NANOS_MAX));
-    }
-
-    #[test]
-    fn a_client_leaves_answers_up_to_the_limit_and_not_one_byte_more() {
-        let whole = Account::new(CLIENT_SHARE_BYTES_MIN * 16);
-        let unsent = Account::part_of(&whole, crate::account::Room::Answers, CLIENT_SHARE_BYTES_MIN * 8);
-        let (mut peer, _other) = peer_within(&whole, &unsent);
-        peer.outbound.say(&vec![0; UNSENT_BYTES_LEAST]);
-        let others = unsent.charge(unsent.limit());
-        assert!(!peer.is_too_far_behind(), "even if all leave too much");
-        peer.outbound.say(&[0]);
-        assert!(peer.is_too_far_behind());
-        drop(others);
-        assert!(!peer.is_too_far_behind());
-        peer.outbound.say(&vec![0; UNSENT_BYTES_MAX - UNSENT_BYTES_LEAST - 1]);
-        assert!(!peer.is_too_far_behind());
-        peer.outbound.say(&[0]);
-        assert!(peer.is_too_far_behind());
-    }
-}
+mod tests;

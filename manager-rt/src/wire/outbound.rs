@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::account::{Account, Charge, Share, charged};
 use crate::count::count_of;
-use crate::proto::version::OLDEST;
+use crate::proto::version::{ITEMS_SAID_SINCE, OLDEST};
 use crate::proto::{Answer, Payload, Reply};
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
@@ -135,6 +135,11 @@ impl Outbound {
     /// Records the version of the protocol that the client uses.
     pub(crate) const fn agree_on(&mut self, version: u16) {
         self.version = Some(version);
+    }
+
+    /// Returns `true` if the client says which items it has read before another answer can follow.
+    pub(crate) fn is_said_what_was_read(&self) -> bool {
+        self.version.is_some_and(|version| version >= ITEMS_SAID_SINCE)
     }
 
     /// Adds bytes that are not an answer.

@@ -33,6 +33,7 @@ mod saving;
 mod scale;
 mod snapshots;
 mod tasks;
+mod unread;
 
 fn main() -> std::process::ExitCode {
     if let Some(code) = activated::serve() {
@@ -68,6 +69,7 @@ fn main() -> std::process::ExitCode {
         scale::TESTS,
         snapshots::TESTS,
         tasks::TESTS,
+        unread::TESTS,
     ];
     mp_sys::testing::runner::main(&tests.concat(), || {})
 }
