@@ -172,7 +172,8 @@ impl Remote {
 
 impl Backend for Remote {
     fn caps(&self) -> Caps {
-        Caps::of_state("server")
+        // Between hosts, nothing says that an answer was not read.
+        Caps::of_state("server").unread_returns(self.target.address.path().is_some())
     }
 
     fn call(&self, mut call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {

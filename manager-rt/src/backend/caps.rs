@@ -51,7 +51,8 @@ pub struct Caps {
     pub death: Death,
     /// How it finds out that nobody has a proxy of an object.
     pub references: References,
-    /// Whether an item returns to its queue if the process that took it died before it read the answer.
+    /// Whether an item returns to its queue if the process that took it died before it read the answer, whatever else it
+    /// had read or not read by then.
     pub unread_returns: bool,
     /// Whether the lengths of queues are exact at the moment of the call.
     pub exact_counts: bool,

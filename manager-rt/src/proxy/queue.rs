@@ -29,8 +29,9 @@ use crate::proxy::{Handle, proxy, read};
 ///
 /// # Crash
 /// A killed process has put or taken an item completely, or not at all. A process that dies while it waits takes no
-/// item. If it dies before it has read the answer, the item returns to the front of the queue. An item that the process
-/// has already read is lost with it. [`JoinableQueue`](crate::JoinableQueue) loses no items.
+/// item. If it dies before it has read the answer, the item returns to the front of the queue, unless the process reached the
+/// manager over TCP. An item that the process has already read is lost with it. [`JoinableQueue`](crate::JoinableQueue) loses no
+/// items.
 ///
 /// # Source
 /// Python's `multiprocessing.Manager().Queue`, where a client that dies in `get` swallows the next item.

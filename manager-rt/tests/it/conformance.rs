@@ -129,12 +129,6 @@ impl Fixture for There {
         Duration::ZERO
     }
 
-    /// The relay reads the answers before the client does, so the server cannot know what a client did not read. The fork
-    /// tests check that with processes that are killed.
-    fn caps(&self) -> Caps {
-        self.client().backend().caps().unread_returns(false)
-    }
-
     /// Kills the server, and starts another one at its path.
     fn fail_over(&self) -> bool {
         let old = self.server();

@@ -9,7 +9,7 @@ use manager_rt::conformance::{self, Fixture};
 use manager_rt::limits::{KEYS_MAX, REMOTE_KEY_BYTES_MIN};
 use manager_rt::proto::Fault;
 use manager_rt::{
-    BindError, CallError, Caps, ConnectError, LockError, Manager, ReachError, Server, StartError, Stopper,
+    BindError, CallError, ConnectError, LockError, Manager, ReachError, Server, StartError, Stopper,
 };
 use mp_sys::stream::own_process;
 use mp_sys::testing::eventually;
@@ -102,11 +102,6 @@ impl Fixture for Remote {
 
     fn death_bound(&self) -> Duration {
         Duration::ZERO
-    }
-
-    /// The relay reads the answers before the client does.
-    fn caps(&self) -> Caps {
-        self.client().backend().caps().unread_returns(false)
     }
 }
 
