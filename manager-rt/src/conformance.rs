@@ -18,6 +18,7 @@ mod caps;
 mod condition;
 mod dict;
 mod event;
+mod fair;
 mod joinable_queue;
 mod list;
 mod lock;
@@ -115,6 +116,7 @@ pub fn all() -> Vec<Test> {
         condition::TESTS,
         dict::TESTS,
         event::TESTS,
+        fair::TESTS,
         joinable_queue::TESTS,
         list::TESTS,
         lock::TESTS,
