@@ -80,7 +80,7 @@ pub(super) struct SetUp {
 pub(super) struct EventLoop {
     poll: Poll,
     alarm: Alarm,
-    state: State,
+    pub(super) state: State,
     acceptors: Acceptors,
     terms: Terms,
     peers: Slab<Peer>,

@@ -1,5 +1,6 @@
 //! Files that are written while much is left to release of clients that have ended.
 
+mod times;
 mod unread;
 
 use mp_sys::deadline::Deadline;

@@ -7,7 +7,7 @@ use super::*;
 use crate::proto::{Answer, DictOp};
 
 /// Makes a server that does nothing after everything in `set_up` is done, until it is served.
-fn paused<T>(mut server: Server, path: &Path, set_up: impl FnOnce() -> T) -> (Server, T) {
+pub(super) fn paused<T>(mut server: Server, path: &Path, set_up: impl FnOnce() -> T) -> (Server, T) {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let serve = || {
