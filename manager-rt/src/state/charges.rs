@@ -31,6 +31,8 @@ const ALLOCATION_BYTES: usize = 32;
 pub(super) struct Retired {
     pub(super) values: Box<dyn Iterator<Item = Payload> + Send>,
     pub(super) _container: Charge,
+    /// The clients that have more room in their shares afterwards.
+    pub(super) holders: Vec<ClientId>,
 }
 
 /// The memory of the manager.

@@ -311,8 +311,16 @@ impl JoinableQueue {
     pub(super) fn end(mut self, core: &mut Core) {
         core.answer_all(&mut self.joiners, &Err(Fault::UnknownObject));
         let bytes = self.bytes().saturating_sub(self.fifo.bytes());
+        let mut holders: Vec<ClientId> = Vec::new();
+        while let Some(((client, _), _)) = match holders.last() {
+            None => self.leases.first_key_value(),
+            Some(last) => self.leases.range((*last, u64::MAX)..).next(),
+        } && holders.last() != Some(client)
+        {
+            holders.push(*client);
+        }
         let tasks = self.leases.into_values().map(Payload::from).chain(self.failed.into_values());
-        core.retire(tasks, bytes);
+        core.retire_of(tasks, bytes, holders);
         self.fifo.end(core);
     }
 

@@ -188,8 +188,18 @@ impl Core {
 
     /// Releases many values, now or step by step. Their container takes this many bytes until then.
     pub(super) fn retire(&mut self, values: impl Iterator<Item = Payload> + Send + 'static, bytes: usize) {
+        self.retire_of(values, bytes, Vec::new());
+    }
+
+    /// Like [`retire`](Self::retire), for values that count in the shares of these clients.
+    pub(super) fn retire_of(
+        &mut self,
+        values: impl Iterator<Item = Payload> + Send + 'static,
+        bytes: usize,
+        holders: Vec<ClientId>,
+    ) {
         let charge = self.memory.account.charge(bytes);
-        self.memory.retired.push(Retired { values: Box::new(values), _container: charge });
+        self.memory.retired.push(Retired { values: Box::new(values), _container: charge, holders });
     }
 
     /// Returns `true` if something is left for later steps.
@@ -216,6 +226,9 @@ impl Core {
                 self.work.charge(units.saturating_add(VALUE));
                 self.let_go_now(value);
             }
+            let Retired { values, holders, .. } = retired;
+            drop(values);
+            holders.into_iter().for_each(|holder| self.may_have_room(holder));
         }
     }
 }
