@@ -99,7 +99,7 @@ pub fn map<T, R: ReturnValue>(items: &[T], function: impl Fn(&T) -> R) -> Result
 /// | property | |
 /// |---|---|
 /// | threads | one: a pool is neither `Send` nor `Sync` |
-/// | descriptors | two, and at most six for each worker |
+/// | descriptors | two, and for each worker five with [`Method::Fork`](crate::Method::Fork) and six with the other methods |
 /// | waits on | a descriptor, which [`AsFd`] returns, for an event loop of your own |
 /// | memory | the items and results under way |
 /// | order | [`map`](Self::map) and [`map_iter`](Self::map_iter) return results in the order of the items |

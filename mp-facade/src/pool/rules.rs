@@ -6,7 +6,7 @@ use crate::pool::chunk::CHUNK_ITEMS_MAX;
 use crate::pool::error::PoolError;
 use crate::process::Method;
 
-/// The most workers of a pool. Each needs five descriptors.
+/// The most workers of a pool. Each needs five or six descriptors.
 pub const POOL_WORKERS_MAX: usize = 1024;
 /// How often an item is tried by default if the processes that work on it end.
 pub const POOL_TRIES_DEFAULT: u32 = 3;

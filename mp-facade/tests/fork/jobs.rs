@@ -21,6 +21,7 @@ tests! {
     a_pool_belongs_to_its_process,
     settings_at_their_limits,
     a_dropped_pool_leaves_no_process,
+    a_pool_takes_as_many_descriptors_as_it_says,
     a_large_result_arrives_whole,
     a_pool_in_a_loop_of_its_owner,
 }
@@ -207,6 +208,23 @@ fn settings_at_their_limits() {
         let shown = format!("{builder:?}");
         let error = start(builder).unwrap_err();
         assert!(matches!(error, PoolError::Settings(_) | PoolError::Start(_)), "{shown}: {error:?}");
+    }
+}
+
+fn a_pool_takes_as_many_descriptors_as_it_says() {
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    for method in METHODS {
+        let taken = |workers: usize| {
+            let before = open();
+            let pool = two().workers(workers).method(method).start(|n: u32| n).unwrap();
+            // Each worker has started.
+            assert_eq!(pool.map(0..100), Ok((0..100).collect::<Vec<_>>()));
+            open() - before
+        };
+        // The first one may start what stays, such as a fork server.
+        taken(1);
+        let each = if method == Method::Fork { 5 } else { 6 };
+        assert_eq!([taken(1), taken(4)], [2 + each, 2 + 4 * each], "{method:?}");
     }
 }
 
