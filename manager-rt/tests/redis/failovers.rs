@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use manager_rt::{ConnectError, Manager, ReachError};
-use mp_sys::testing::eventually;
+use mp_sys::deadline::Deadline;
 
 use crate::deaths::PATIENCE;
 use crate::lines::guard;
@@ -45,6 +45,15 @@ struct Group {
     sentinels: Vec<(u16, Process)>,
 }
 
+/// Waits as long as a busy machine may need: sentinels find each other by messages that they send every two seconds.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Deadline::after(PATIENCE);
+    while !holds() {
+        assert!(!deadline.has_passed(), "waited {PATIENCE:?} until {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// Returns ports that were free a moment ago.
 fn ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -78,7 +87,7 @@ impl Group {
         };
         let of_master = format!("127.0.0.1 {master}");
         let (one, other) = (server(master, &[]), server(replica, &["--replicaof", &of_master]));
-        eventually("the replica is connected", || {
+        until("the replica is connected", || {
             field(replica, "master_link_status").is_some_and(|status| status == "up")
         });
         let sentinels = sentinels.map(|port| {
@@ -94,7 +103,7 @@ impl Group {
         let sentinels = Vec::from(sentinels);
         // A failover before that may never end.
         for (port, _) in &sentinels {
-            eventually("the sentinel knows all", || {
+            until("the sentinel knows all", || {
                 let known = cli(*port, &["sentinel", "master", "jobs"]);
                 let is = |name, value| {
                     let mut lines = known.lines().skip_while(|line| *line != name);
@@ -117,7 +126,7 @@ impl Group {
     /// Waits until the replica has everything, and kills the master.
     fn kill_master(&mut self) {
         let offset = |port, name| field(port, name).unwrap();
-        eventually("the replica has everything", || {
+        until("the replica has everything", || {
             offset(self.master.0, "master_repl_offset") == offset(self.replica.0, "slave_repl_offset")
         });
         self.master.1.end();
@@ -144,14 +153,14 @@ fn a_failover_is_noticed_and_locks_pass_on() {
             let next = guard(same.lock_timeout(PATIENCE));
             (next.token(), next.is_valid())
         });
-        eventually("it waits", || one.info().unwrap().waiters == 1);
+        until("it waits", || one.info().unwrap().waiters == 1);
         group.kill_master();
-        eventually("the holder learns of it", || !held.is_valid());
+        until("the holder learns of it", || !held.is_valid());
         assert!(lost.load(Ordering::SeqCst));
         let (later, is_valid) = next.join().unwrap();
         assert!(later > token && is_valid, "{later} after {token}");
     });
-    eventually("the other Redis serves", || dict.len().is_ok());
+    until("the other Redis serves", || dict.len().is_ok());
     assert!((0..200).all(|n| dict.get(&n) == Ok(Some(n * 2))));
     dict.insert(&200, &400).unwrap();
     drop(held);
@@ -162,7 +171,7 @@ fn a_failover_is_noticed_and_locks_pass_on() {
     let port_text = port.to_string();
     let arguments = ["--bind", "127.0.0.1", "--save", "", "--port", &port_text, "--dir", &own];
     group.master.1 = Process::redis(&arguments.map(str::to_owned));
-    eventually("it follows", || field(port, "master_link_status").is_some_and(|status| status == "up"));
+    until("it follows", || field(port, "master_link_status").is_some_and(|status| status == "up"));
     assert_eq!(Manager::connect(&url).unwrap().named("d").dict::<u32, u32>().unwrap().len(), Ok(201));
     assert_eq!(field(new, "role").as_deref(), Some("master"));
 }
@@ -175,11 +184,11 @@ fn a_master_that_becomes_a_replica_is_left() {
     let sum = manager.named("s").value(&0_u32).unwrap();
     assert_eq!(sum.fetch_add(1), Ok(0));
     let replica = group.replica.0;
-    eventually("the sentinels let the other one take over", || {
+    until("the sentinels let the other one take over", || {
         cli(group.sentinels[0].0, &["sentinel", "failover", "jobs"]);
         field(replica, "role").is_some_and(|role| role == "master")
     });
-    eventually("the new one serves", || sum.fetch_add(1).is_ok());
+    until("the new one serves", || sum.fetch_add(1).is_ok());
     let there = cli(replica, &["--scan", "--pattern", "{app}:o:*:v"]);
     assert_eq!(there.lines().count(), 1);
 }
