@@ -106,6 +106,7 @@ impl Backend for Mixed {
         let caps = caps.unread_returns(objects.unread_returns && queues.unread_returns);
         let caps = caps.requeue_front(queues.requeue_front).exact_counts(queues.exact_counts);
         let caps = caps.atomic_put_many(queues.atomic_put_many).closes(queues.closes);
+        let caps = caps.puts_many(queues.puts_many);
         let caps = caps.may_lose_on_failover(objects.may_lose_on_failover || queues.may_lose_on_failover);
         caps.value_bytes_max(objects.value_bytes_max.min(queues.value_bytes_max))
     }
