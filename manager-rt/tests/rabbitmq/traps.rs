@@ -133,6 +133,18 @@ fn an_error_of_one_call_loses_no_task_of_another() {
     assert_eq!(held.into_iter().map(|task| task.done().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
 }
 
+/// Each channel gets the next number, up to the most that RabbitMQ allows, although those before it are closed.
+#[test]
+fn more_gets_than_there_are_channels_have_waited() {
+    let manager = manager();
+    let queue = manager.named("q").queue::<u8>().unwrap();
+    for _ in 0..2_100 {
+        assert_eq!(queue.get_timeout(MOMENT), Err(GetError::TimedOut));
+    }
+    queue.put(&1).unwrap();
+    assert_eq!(queue.get(), Ok(1));
+}
+
 /// Refusals have room for 255 bytes, and contain what the queue is.
 #[test]
 fn names_at_the_limit_and_one_above() {

@@ -30,6 +30,9 @@ pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 const ELECTION_TIME: Duration = Duration::from_secs(2);
 /// How many channels wait for the next call at most.
 const IDLE_MAX: usize = 64;
+/// How many new channels are looked at to find one with a number up to [`CHANNELS_MAX`]. RabbitMQ allows 2,047 by default, and the client of
+/// AMQP gives each channel the next number.
+const NUMBERS_TRIED: usize = 64;
 /// The code of an end without a reason.
 const REPLY_SUCCESS: u16 = 200;
 
@@ -134,21 +137,26 @@ impl Link {
                 None => break,
             }
         }
-        let channel = {
-            let mut connection = self.connection.lock().await;
-            self.renew(&mut connection).await.map_err(Refusal::NotReached)?;
-            let connection = connection.as_ref().ok_or(Refusal::Gone)?;
-            answered(connection.create_channel()).await?
-        };
-        if u64::from(channel.id()) > CHANNELS_MAX {
-            return Err(Refusal::TooMany);
+        for _ in 0..NUMBERS_TRIED {
+            let channel = {
+                let mut connection = self.connection.lock().await;
+                self.renew(&mut connection).await.map_err(Refusal::NotReached)?;
+                let connection = connection.as_ref().ok_or(Refusal::Gone)?;
+                answered(connection.create_channel()).await?
+            };
+            if u64::from(channel.id()) > CHANNELS_MAX {
+                // The numbers go on from the last one, and begin again at 1. So this says nothing about how many are in use.
+                close(&channel).await?;
+                continue;
+            }
+            match self.role {
+                Role::Publish => answered(channel.confirm_select(ConfirmSelectOptions::default())).await?,
+                // What is delivered in advance would be withheld from others, and counted as delivered.
+                Role::Consume => answered(channel.basic_qos(1, BasicQosOptions::default())).await?,
+            }
+            return Ok(channel);
         }
-        match self.role {
-            Role::Publish => answered(channel.confirm_select(ConfirmSelectOptions::default())).await?,
-            // What is delivered in advance would be withheld from others, and counted as delivered.
-            Role::Consume => answered(channel.basic_qos(1, BasicQosOptions::default())).await?,
-        }
-        Ok(channel)
+        Err(Refusal::TooMany)
     }
 
     /// Keeps a channel for the next call. There must be nothing under way on it.
