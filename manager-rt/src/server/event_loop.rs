@@ -214,8 +214,8 @@ impl EventLoop {
             let Some(slot) = self.ready.pop_front() else { break };
             self.turn(slot, None);
             self.newest = (turns == 1).then_some(slot);
+            self.relieve_early();
         }
-        self.relieve_early();
         self.let_in();
         self.resume(unsettled);
         self.let_heirs_in();

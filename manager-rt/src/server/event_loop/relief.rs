@@ -26,7 +26,8 @@ impl EventLoop {
         has_relieved
     }
 
-    /// Does the same before new connections are let in, which would find no room.
+    /// Does the same after a turn: many clients that read nothing could take far too much in one round, and new connections would
+    /// find no room.
     pub(super) fn relieve_early(&mut self) {
         if take_too_much(&self.unsent) {
             self.flush();
