@@ -234,7 +234,8 @@ fn a_server_accepts_several_keys_while_they_are_replaced() {
 fn what_cannot_be_reached_is_named() {
     let unknown = refusal("mp+tcp://no-such-host.invalid:7000", KEY);
     assert_eq!(unknown, ConnectError::UnknownHost);
-    let listener = std::net::TcpListener::bind(LOOPBACK).unwrap();
+    // No other test listens at this address, so nobody takes the port once it is free.
+    let listener = std::net::TcpListener::bind("127.71.6.5:0").unwrap();
     let free = listener.local_addr().unwrap();
     let taken = Manager::builder().key(KEY).tcp(free.to_string()).start().unwrap_err();
     assert!(taken.to_string().contains(&free.to_string()), "{taken}");
