@@ -15,7 +15,7 @@ use crate::proxy::{Handle, proxy, read};
 
 /// A queue that any process with a proxy can put into and get from.
 ///
-/// Items come out in the order in which they were put, and each is returned once. The longest waiter is served first.
+/// Items come out in the order in which they were put, and each is returned once, apart from [rare crashes](#crash). The longest waiter is served first.
 ///
 /// | property | |
 /// |---|---|
@@ -30,7 +30,8 @@ use crate::proxy::{Handle, proxy, read};
 /// # Crash
 /// A killed process has put or taken an item completely, or not at all. A process that dies while it waits takes no
 /// item. If it dies before it has read the answer, the item returns to the front of the queue, unless the process reached the
-/// manager over TCP. An item that the process has already read is lost with it. [`JoinableQueue`](crate::JoinableQueue) loses no
+/// manager over TCP. An item that the process has already read is lost with it. An item can come twice if its process dies
+/// while other threads of it wait and a long write of one of them fills the socket. [`JoinableQueue`](crate::JoinableQueue) loses no
 /// items.
 ///
 /// # Source
