@@ -198,9 +198,21 @@ fn proxies_of_another_manager() {
 fn proxies_of_a_manager_that_has_ended() {
     let manager = Manager::start().unwrap();
     let lock = manager.lock().unwrap();
+    let (sender, receiver) = pipe().unwrap();
+    sender.send(&lock).unwrap();
     manager.shutdown().unwrap();
     drop(manager);
-    arriving(lock, "cannot be reached: no server listens at this address");
+    // What nobody could have is not sent.
+    let refused = sender.send(&lock).unwrap_err().to_string();
+    assert!(refused.contains("the manager's server is gone"), "{refused}");
+    // This process forgets what it knows of the manager.
+    drop(lock);
+    match receiver.recv_timeout(PATIENCE).unwrap_err() {
+        RecvError::Decode { reason, .. } => {
+            assert!(reason.contains("cannot be reached: no server listens at this address"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
     // The end of an object is reported when it is used, or when it arrives.
     let manager = Manager::start().unwrap();
     let (sender, receiver) = pipe().unwrap();
