@@ -22,6 +22,19 @@ pub(super) fn parts_of<'a>(raw: Raw<'a>, len: &'a mut [u8; 4]) -> [&'a [u8]; 4] 
     [&[WITH_OBJECTS], len, raw.ids, raw.bytes]
 }
 
+/// Returns so many bytes of a stored value, as they are stored without its proxies. What no build stores stays as it is.
+#[cfg(feature = "rabbitmq")]
+pub(super) fn head_of(stored: &[u8], bytes: usize) -> Vec<u8> {
+    let value = match stored.split_first() {
+        Some((&PLAIN, value)) => Some(value),
+        Some((&WITH_OBJECTS, rest)) => rest.split_first_chunk().and_then(|(len, rest)| {
+            usize::try_from(u32::from_le_bytes(*len)).ok().and_then(|len| rest.get(len..))
+        }),
+        _ => None,
+    };
+    value.map_or_else(|| stored.to_vec(), |value| [&[PLAIN], value.get(..bytes).unwrap_or(value)].concat())
+}
+
 /// Returns the value that is stored like this.
 ///
 /// # Errors
@@ -52,6 +65,20 @@ mod tests {
         for raw in [Raw::plain(b""), Raw::plain(b"x"), Raw::plain(&long), Raw { bytes: b"xy", ids: &ids }] {
             assert_eq!(loaded(parts_of(raw, &mut [0; 4]).concat()).unwrap().raw(), raw);
         }
+    }
+
+    #[cfg(feature = "rabbitmq")]
+    #[test]
+    fn the_head_of_a_value_has_no_proxies_and_so_many_bytes_at_most() {
+        let ids = [7_u64.to_le_bytes(), 9_u64.to_le_bytes()].concat();
+        for (bytes, expected) in [(&b"abcdef"[..], b"abcd"), (b"abcd", b"abcd")] {
+            for raw in [Raw::plain(bytes), Raw { bytes, ids: &ids }] {
+                let head = head_of(&parts_of(raw, &mut [0; 4]).concat(), 4);
+                assert_eq!(loaded(head).unwrap().raw(), Raw::plain(expected));
+            }
+        }
+        assert_eq!(head_of(b"\0ab", 4), b"\0ab");
+        assert_eq!(head_of(b"\x01\x08\0\0", 2), b"\x01\x08\0\0");
     }
 
     #[test]

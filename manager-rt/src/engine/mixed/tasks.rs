@@ -202,11 +202,8 @@ impl Mixed {
 
     /// Ends the tasks that have failed.
     fn note_failed(&self, object: ObjectId) -> Result<(), CallError> {
-        let op = JoinableQueueOp::Failed { at: 0, take: false };
-        let Reply::Values { values, .. } = self.ask(object, Wait::No, op)? else {
-            return Err(CallError::Protocol);
-        };
-        let ids: Vec<_> = values.iter().filter_map(|task| unnamed(task).map(|(id, _)| id)).collect();
+        let names = self.queues.heads_of_failed(object, TASK_ID_BYTES)?;
+        let ids: Vec<_> = names.iter().filter_map(|task| unnamed(task).map(|(id, _)| id)).collect();
         self.objects.tasks_failed(object, &ids)
     }
 

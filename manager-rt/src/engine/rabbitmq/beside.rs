@@ -1,8 +1,10 @@
 //! What another engine beside this one needs to know: see [`Mixed`](crate::engine::Mixed).
 
 use super::RabbitMq;
+use super::line::{Pace, now};
 use crate::backend::{Backend, CallError};
-use crate::proto::ObjectId;
+use crate::count::count_of;
+use crate::proto::{ObjectId, Payload};
 
 impl RabbitMq {
     /// Returns the number of the queue with a name, whether it exists or not.
@@ -17,6 +19,19 @@ impl RabbitMq {
     pub(in crate::engine) fn find(&self, object: ObjectId) -> Result<(), CallError> {
         self.process().forget(object);
         self.attach(object)
+    }
+
+    /// Returns so many bytes of each failed task of a queue.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn heads_of_failed(
+        &self,
+        object: ObjectId,
+        bytes: usize,
+    ) -> Result<Vec<Payload>, CallError> {
+        let definition = self.definition(object)?;
+        now(self.failed_heads(&definition, count_of(bytes), Pace::Blocks))
     }
 
     /// Returns how often a task of a queue may be delivered.

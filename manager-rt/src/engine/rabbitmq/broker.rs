@@ -83,7 +83,11 @@ impl Broker {
             }
             Ask::Len { queue } => self.len(&queue).await,
             Ask::Waiting => Ok(Answer::Count(self.waiting.load(Ordering::Relaxed))),
-            Ask::Get { .. } | Ask::Failed { .. } | Ask::Settle { .. } | Ask::Taken => Err(Refusal::Protocol),
+            Ask::Get { .. }
+            | Ask::Failed { .. }
+            | Ask::FailedHeads { .. }
+            | Ask::Settle { .. }
+            | Ask::Taken => Err(Refusal::Protocol),
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) enum Ask {
     Len { queue: String },
     /// The failed tasks, and whether they are taken.
     Failed { queue: String, take: bool },
+    /// So many bytes of each failed task.
+    FailedHeads { queue: String, bytes: u64 },
     /// The number of calls that wait.
     Waiting,
 }

@@ -258,6 +258,7 @@ const fn may_repeat(ask: &Ask) -> bool {
         | Ask::Get { .. }
         | Ask::Len { .. }
         | Ask::Failed { .. }
+        | Ask::FailedHeads { .. }
         | Ask::Waiting => true,
         Ask::Remove { .. } | Ask::Put { .. } | Ask::Taken | Ask::Settle { .. } => false,
     }

@@ -156,8 +156,29 @@ impl RabbitMq {
             return Ok(Reply::Values { values: Vec::new(), version: at });
         }
         let queue = self.names.failed(definition.id);
-        let ask = |_| Ask::Failed { queue: queue.clone(), take };
-        let mut heard = self.converse(ask, &[], Wait::No, pace).await?;
+        let found = self.all_of(&Ask::Failed { queue, take }, pace).await?;
+        let version = at.saturating_add(count_of(found.len()));
+        Ok(Reply::Values { values: found, version })
+    }
+
+    /// Returns so many bytes of each failed task.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    #[cfg(feature = "redis")]
+    pub(super) async fn failed_heads(
+        &self,
+        definition: &Definition,
+        bytes: u64,
+        pace: Pace,
+    ) -> Result<Vec<Payload>, CallError> {
+        let queue = self.names.failed(definition.id);
+        self.all_of(&Ask::FailedHeads { queue, bytes }, pace).await
+    }
+
+    /// Returns the items of an answer that consists of several frames, if necessary.
+    async fn all_of(&self, ask: &Ask, pace: Pace) -> Result<Vec<Payload>, CallError> {
+        let mut heard = self.converse(|_| ask.clone(), &[], Wait::No, pace).await?;
         let mut found = Vec::new();
         loop {
             let Answer::Items { lens, has_more } = &heard.answer else {
@@ -175,8 +196,7 @@ impl RabbitMq {
             heard.was_read(pace).await?;
         }
         heard.end();
-        let version = at.saturating_add(count_of(found.len()));
-        Ok(Reply::Values { values: found, version })
+        Ok(found)
     }
 }
 

@@ -23,6 +23,7 @@ use super::broker::{Broker, end_of, short};
 use super::frame::{Answer, Nanos, Refusal};
 use super::keeper::lock;
 use super::link::{answered, close};
+use crate::engine::stored::head_of;
 use crate::limits::{FAILED_TASKS_MAX, PAGE_BYTES, PAGE_ITEMS_MAX};
 
 /// How long a call that waits goes on while RabbitMQ cannot be reached.
@@ -242,13 +243,36 @@ impl Broker {
             self.get_more(&name, &mut found, most, PAGE_BYTES).await;
             return Ok(found);
         }
+        self.look_at_all(&name, &mut found, usize::MAX).await?;
+        Ok(found)
+    }
+
+    /// Returns so many bytes of each failed task, and keeps no more of any, so that the memory for that has a bound.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(super) async fn failed_heads(&self, queue: &str, bytes: u64) -> Result<Vec<Held>, Refusal> {
+        let (name, mut found) = (short(queue)?, Vec::new());
+        self.look_at_all(&name, &mut found, usize::try_from(bytes).unwrap_or(usize::MAX)).await?;
+        Ok(found)
+    }
+
+    async fn look_at_all(
+        &self,
+        queue: &ShortString,
+        found: &mut Vec<Held>,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
         let channel = self.consume.channel().await?;
         while found.len() < FAILED_TASKS_MAX
-            && let Some(delivery) = get_now(&channel, &name).await?
+            && let Some(mut delivery) = get_now(&channel, queue).await?
         {
+            if bytes < usize::MAX {
+                delivery.data = head_of(&delivery.data, bytes);
+            }
             found.push(Held { channel: channel.clone(), delivery, keeps_channel: true });
         }
-        Ok(found)
+        Ok(())
     }
 }
 

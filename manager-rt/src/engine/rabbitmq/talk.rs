@@ -65,6 +65,13 @@ impl Talk {
                     Err(refusal) => self.say(number, Answer::Refused(refusal), &[]).await,
                 }
             }
+            Ask::FailedHeads { queue, bytes } => {
+                let broker = Arc::clone(&self.broker);
+                match self.unless_given_up(broker.failed_heads(&queue, bytes)).await? {
+                    Ok(found) => self.hand_out(number, found, false).await,
+                    Err(refusal) => self.say(number, Answer::Refused(refusal), &[]).await,
+                }
+            }
             // A lease ends even if nobody waits for the answer.
             Ask::Settle { lease, is_done } => {
                 let settled = self.broker.settle(lease, is_done).await;
