@@ -111,13 +111,19 @@ impl Mixed {
         };
         let put = self.ask(object, wait, op);
         crash::point();
-        match put {
+        let noted = match put {
             Ok(_) => self.objects.were_put(object, &ids),
-            Err(error) if is_refusal(error) => self.objects.withdraw_put(object, &ids),
-            Err(_) => self.objects.doubt_put(object, &ids),
-        }
+            Err(error) => {
+                if is_refusal(error) {
+                    self.objects.withdraw_put(object, &ids);
+                } else {
+                    self.objects.doubt_put(object, &ids);
+                }
+                Ok(())
+            }
+        };
         crash::point();
-        put
+        noted.and(put)
     }
 
     /// Takes a task, and says in Redis who has it. A task that is done but was not acknowledged is acknowledged now.

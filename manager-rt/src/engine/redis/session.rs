@@ -206,6 +206,11 @@ impl Session {
         Ok(())
     }
 
+    /// Returns the digits of the run of Redis in which it began, or nothing if Redis does not say which it was.
+    pub(super) fn run_text(&self) -> String {
+        self.run.as_ref().map(Run::to_string).unwrap_or_default()
+    }
+
     /// Lets the keeper end the session.
     fn dismiss(&self) {
         lock(&self.keeper).dismiss();

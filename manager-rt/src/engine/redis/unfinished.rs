@@ -5,9 +5,11 @@
 //! | `e` in the head | how often no task was unfinished any more. A queue without it is unknown |
 //! | `x` in the head | who began to remove the queue |
 //! | `:u` after the head | a HASH from unfinished tasks to `w`, or to the call that was given the task |
-//! | `:b` after the head | a HASH from tasks whose put is not confirmed to the session that puts them, or to `?` |
+//! | `a` in the head | when somebody looked for tasks of which nothing is seen |
+//! | `:b` after the head | a HASH from tasks whose put is not confirmed to the session that puts them, or to `?`, and to the run of Redis |
 //! | `:g` after the head | a HASH from tasks to the calls that were given them, if the tasks end with the sessions of those calls |
 //! | `:c` after the head | a ZSET of tasks that are done, but may be delivered again, by the moment at which they were done |
+//! | `:v` after the head | a HASH from tasks that are among those, since they were given up, to `v`, or to `d` once one was delivered |
 //! | `:i` after the head | a HASH from tasks of whose existence nothing was seen to the moment since when that is so |
 //! | `:j` after the head | the line of those who wait for the end of all tasks |
 //!
@@ -30,7 +32,7 @@ use super::script::Script;
 use super::session::{Session, next_call};
 use super::wait::{repeated, surely};
 use crate::backend::CallError;
-use crate::proto::{Answer, Call, Fault, JoinableQueueOp, ObjectId, Op, Payload, Raw, Reply, Wait};
+use crate::proto::{Answer, Call, Fault, JoinableQueueOp, ObjectId, Op, Payload, Raw, Wait};
 
 /// The length of the name of a task, in bytes.
 pub(in crate::engine) const TASK_ID_BYTES: usize = 16;
@@ -134,8 +136,9 @@ impl Redis {
     /// # Errors
     /// [`CallError`]; they are not noted then, or count as doubtful.
     pub(in crate::engine) fn begin_put(&self, object: ObjectId, ids: &[TaskId]) -> Result<(), CallError> {
-        let begin =
-            |session: &Session| with_all(on(&BEGIN_PUT, &self.keys, object).bytes(&session.name), ids);
+        let begin = |of: &Session| {
+            with_all(on(&BEGIN_PUT, &self.keys, object).bytes(&of.name).bytes(of.run_text()), ids)
+        };
         match &self.in_session(begin)?[..] {
             [Item::Int(0)] => Ok(()),
             [Item::Int(UNKNOWN)] => Err(self.explain(Fault::UnknownObject)),
@@ -166,25 +169,32 @@ impl Redis {
     }
 
     /// Notes that tasks were put, even if they had been given up as doubtful.
-    pub(in crate::engine) fn were_put(&self, object: ObjectId, ids: &[TaskId]) {
-        self.end_put(&with_all(on(&CONFIRM, &self.keys, object), ids));
+    ///
+    /// # Errors
+    /// [`CallError::OutcomeUnknown`] if that is not noted, so that they are doubtful, or if nobody will be given them.
+    pub(in crate::engine) fn were_put(&self, object: ObjectId, ids: &[TaskId]) -> Result<(), CallError> {
+        match &self.end_put(&with_all(on(&CONFIRM, &self.keys, object), ids)) {
+            Some(Item::Array(items)) if items[..] == [Item::Int(0)] => Ok(()),
+            _ => Err(CallError::OutcomeUnknown),
+        }
     }
 
     /// Forgets tasks that were not put.
     pub(in crate::engine) fn withdraw_put(&self, object: ObjectId, ids: &[TaskId]) {
-        self.end_put(&with_all(on(&WITHDRAW, &self.keys, object), ids));
+        drop(self.end_put(&with_all(on(&WITHDRAW, &self.keys, object), ids)));
     }
 
     /// Notes that nobody knows whether tasks were put.
     pub(in crate::engine) fn doubt_put(&self, object: ObjectId, ids: &[TaskId]) {
-        self.end_put(&with_all(on(&DOUBT, &self.keys, object), ids));
+        drop(self.end_put(&with_all(on(&DOUBT, &self.keys, object), ids)));
     }
 
-    fn end_put(&self, command: &Command) {
-        if let Err(error) = surely(|| self.link.script(command)) {
+    fn end_put(&self, command: &Command) -> Option<Item> {
+        let ended = surely(|| self.link.script(command)).inspect_err(|error| {
             tracing::debug!(%error, "a put was not ended, and ends with its session");
             self.sessions.end();
-        }
+        });
+        ended.ok()
     }
 
     /// Notes that this process was given a task. Returns `None` if the task is done.
@@ -272,8 +282,8 @@ impl Redis {
         }
     }
 
-    /// Looks for tasks of which nothing was seen. `seen` was asked before it was found out whether the queue has tasks to deliver.
-    /// Returns how many tasks nobody has who lives.
+    /// Looks for tasks of which nothing is seen, some at a time. `seen` was asked before it was found out whether the queue has tasks to
+    /// deliver. Returns how many tasks nobody has who lives.
     ///
     /// # Errors
     /// [`CallError`].
@@ -283,11 +293,22 @@ impl Redis {
         seen: &Tasks,
         has_ready: bool,
     ) -> Result<u64, CallError> {
-        let audit = on(&AUDIT, &self.keys, object).number(u8::from(has_ready)).number(seen.now);
-        match self.link.run(&audit)? {
-            Ok(Reply::Count(missing)) => Ok(missing),
-            Ok(_) => Err(CallError::Protocol),
-            Err(fault) => Err(self.explain(fault)),
+        let (mut at, mut missing) = (b"0".to_vec(), 0_u64);
+        loop {
+            let audit =
+                on(&AUDIT, &self.keys, object).number(u8::from(has_ready)).number(seen.now).bytes(&at);
+            let Item::Array(items) = self.link.script(&audit)? else { return Err(CallError::Protocol) };
+            match &items[..] {
+                [Item::Int(UNKNOWN)] => return Err(self.explain(Fault::UnknownObject)),
+                [Item::BulkString(next), Item::Int(count)] => {
+                    missing = missing.saturating_add(u64::try_from(*count).map_err(|_| CallError::Protocol)?);
+                    at.clone_from(next);
+                }
+                _ => return Err(CallError::Protocol),
+            }
+            if at == b"0" {
+                return Ok(missing);
+            }
         }
     }
 

@@ -9,10 +9,14 @@ const DONES_MAX: u32 = 65_536;
 /// How long nothing must be seen of a task until it counts as one that was never put, in microseconds.
 #[cfg(test)]
 const UNSEEN_MICROS: u32 = 5_000_000;
+/// How long nobody must have looked for tasks until it begins anew how long nothing was seen of them, in microseconds.
+#[cfg(test)]
+const LOOKS_MICROS_MAX: u32 = 15_000_000;
 
 /// What the scripts have in common.
 const TASKS: &str = r"
 local UNFINISHED, PUTS, LAST, DONES, SUSPECTS = HEAD .. ':u', HEAD .. ':b', HEAD .. ':g', HEAD .. ':c', HEAD .. ':i'
+local VOIDS = HEAD .. ':v'
 local function entries(key)
   local all, flat = {}, call('HGETALL', key)
   for at = 1, #flat, 2 do all[#all + 1] = {flat[at], flat[at + 1]} end
@@ -24,6 +28,11 @@ local function drop(id)
   call('HDEL', LAST, id)
   call('HDEL', SUSPECTS, id)
   return call('HDEL', UNFINISHED, id) == 1
+end
+-- Notes that a task is not to be handed out any more.
+local function close(id)
+  call('ZADD', DONES, digits(now), id)
+  if call('ZCARD', DONES) > 65536 then call('HDEL', VOIDS, call('ZPOPMIN', DONES)[1]) end
 end
 -- Answers those who wait, if the last task has ended.
 local function ended()
@@ -69,27 +78,38 @@ while true do
   if not waiter then break end
   answer(waiter, '-1')
 end
-for _, key in ipairs({HEAD, UNFINISHED, PUTS, LAST, DONES, SUSPECTS}) do call('UNLINK', key) end
+for _, key in ipairs({HEAD, UNFINISHED, PUTS, LAST, DONES, SUSPECTS, VOIDS}) do call('UNLINK', key) end
 return {0}";
-    /// Notes tasks that are about to be put. The arguments are the session, and the tasks.
+    /// Notes tasks that are about to be put. The arguments are the session, the run of Redis in which it began, and the tasks.
     BEGIN_PUT = r"
 if call('HEXISTS', HEAD, 'e') == 0 then return {-1} end
 if not end_of(ARGV[1]) then return {-22} end
-for at = 2, #ARGV do
+for at = 3, #ARGV do
   call('HSET', UNFINISHED, ARGV[at], 'w')
-  call('HSET', PUTS, ARGV[at], ARGV[1])
+  call('HSET', PUTS, ARGV[at], ARGV[1] .. ARGV[2])
 end
 return {0}";
-    /// Notes that tasks were put. Those of which nothing was seen for so long that they were given up count again.
+    /// Notes that tasks were put. Those of which nothing was seen for so long that they were given up count again. Returns how many
+    /// were given up and have arrived since, so that nobody was given them.
     CONFIRM = r"
 freeing()
 if call('HEXISTS', HEAD, 'e') == 0 then return {0} end
+local refused = 0
 for _, id in ipairs(ARGV) do
-  if call('HDEL', PUTS, id) == 0 and call('HEXISTS', UNFINISHED, id) == 0 and not call('ZSCORE', DONES, id) then
-    call('HSET', UNFINISHED, id, 'w')
+  local given_up = call('HGET', VOIDS, id)
+  if given_up == 'd' then
+    refused = refused + 1
+  else
+    if given_up then
+      call('HDEL', VOIDS, id)
+      call('ZREM', DONES, id)
+    end
+    if call('HDEL', PUTS, id) == 0 and call('HEXISTS', UNFINISHED, id) == 0 and not call('ZSCORE', DONES, id) then
+      call('HSET', UNFINISHED, id, 'w')
+    end
   end
 end
-return {0}";
+return {refused}";
     /// Forgets tasks that were not put, unless they were delivered.
     WITHDRAW = r"
 freeing()
@@ -102,15 +122,18 @@ return {0}";
     DOUBT = r"
 freeing()
 for _, id in ipairs(ARGV) do
-  if call('HGET', UNFINISHED, id) == 'w' then call('HSET', PUTS, id, '?') end
+  if call('HGET', UNFINISHED, id) == 'w' then call('HSET', PUTS, id, '?' .. (call('HGET', PUTS, id) or ''):sub(17)) end
 end
 return {0}";
     /// Notes who was given a task. The arguments are the task, the call, and whether this was the last delivery. Returns `true` if
-    /// the task is done.
+    /// the task is done, or was given up.
     CLAIM = r"
 local id, me = ARGV[1], ARGV[2]
 if not end_of(session_of(me)) then return {-22} end
-if call('ZSCORE', DONES, id) then return {1, 1} end
+if call('ZSCORE', DONES, id) then
+  if call('HEXISTS', VOIDS, id) == 1 then call('HSET', VOIDS, id, 'd') end
+  return {1, 1}
+end
 freeing()
 -- If the task is not known, its message may be gone as well.
 local before = call('HGET', UNFINISHED, id)
@@ -127,8 +150,7 @@ if call('HGET', UNFINISHED, id) ~= ARGV[2] then
   return {-23}
 end
 drop(id)
-call('ZADD', DONES, digits(now), id)
-if call('ZCARD', DONES) > 65536 then call('ZPOPMIN', DONES) end
+close(id)
 ended()
 return {0}";
     /// Returns a task of a call, or ends it if it is not delivered again.
@@ -152,35 +174,56 @@ if call('HEXISTS', HEAD, 'e') == 0 then return {-1} end
 freeing()
 settle()
 return {call('HLEN', UNFINISHED), tonumber(call('HGET', HEAD, 'e')), now}";
-    /// Looks for tasks of which nothing was seen. The arguments are whether the queue had tasks to deliver, and the time before that
-    /// was asked. Returns how many tasks are unfinished although nobody has them who lives.
+    /// Looks at some of the tasks of which nothing is seen. The arguments are whether the queue had tasks to deliver, the time before that
+    /// was asked, and where to go on. A task whose put may not have happened is given up: nobody is given it any more. That is so only
+    /// if Redis has not been restarted since it was noted, and has lost nothing. Returns where to go on, or 0, and how many of the
+    /// tasks nobody has who lives.
     AUDIT = r"
 if call('HEXISTS', HEAD, 'e') == 0 then return {-1} end
 freeing()
 settle()
 if ARGV[1] == '1' then
   call('UNLINK', SUSPECTS)
-  return {2, 0}
+  return {'0', 0}
 end
-local seen, missing, has_ended = tonumber(ARGV[2]), 0, false
-for _, entry in ipairs(entries(PUTS)) do
-  local id, by = entry[1], entry[2]
-  if call('HGET', UNFINISHED, id) ~= 'w' then call('HDEL', PUTS, id)
-  elseif by ~= '?' and end_of(by) then call('HDEL', SUSPECTS, id)
+local seen, missing, has_ended, run = tonumber(ARGV[2]), 0, false, nil
+if ARGV[3] == '0' then
+  if tonumber(call('HGET', HEAD, 'a') or 0) + 15000000 < seen then call('UNLINK', SUSPECTS) end
+  call('HSET', HEAD, 'a', digits(seen))
+end
+local function is_of_this_run(noted)
+  if not run then
+    local known, info = pcall(call, 'INFO', 'server')
+    run = (known and type(info) == 'string' and info:match('run_id:(%x+)') or ''):sub(1, 32)
+  end
+  return run ~= '' and noted == run
+end
+local page = call('HSCAN', UNFINISHED, ARGV[3], 'COUNT', 512)
+for at = 1, #page[2], 2 do
+  local id, state = page[2][at], page[2][at + 1]
+  local by = state == 'w' and call('HGET', PUTS, id)
+  local holder = state ~= 'w' and session_of(state) or by and by:sub(1, 1) ~= '?' and by:sub(1, 16)
+  if holder and end_of(holder) then
+    call('HDEL', SUSPECTS, id)
   else
     local since = call('HGET', SUSPECTS, id)
-    if not since then call('HSET', SUSPECTS, id, digits(now))
-    elseif tonumber(since) + 5000000 <= seen then has_ended = drop(id) or has_ended end
+    if not since then
+      since = digits(now)
+      call('HSET', SUSPECTS, id, since)
+    end
+    local time = seen - tonumber(since)
+    if by and time >= 5000000 and is_of_this_run(by:sub(holder and 17 or 2)) then
+      drop(id)
+      close(id)
+      call('HSET', VOIDS, id, 'v')
+      has_ended = true
+    else
+      missing = missing + 1
+    end
   end
 end
 if has_ended then ended() end
-for _, entry in ipairs(entries(UNFINISHED)) do
-  local id, state = entry[1], entry[2]
-  if state == 'w' then
-    if call('HEXISTS', PUTS, id) == 0 then missing = missing + 1 end
-  elseif not end_of(session_of(state)) then missing = missing + 1 end
-end
-return {2, missing}";
+return {page[1], missing}";
     /// Waits until no task is unfinished. The arguments are the call, whether it waits, the object, or nothing if its session has used the
     /// object before, and how often no task was unfinished when the wait began.
     JOIN = r"
@@ -205,6 +248,7 @@ mod tests {
     #[test]
     fn the_scripts_contain_their_limits() {
         assert!(FINISH.compiled().text.contains(&format!("call('ZCARD', DONES) > {DONES_MAX} then")));
-        assert!(AUDIT.compiled().text.contains(&format!("tonumber(since) + {UNSEEN_MICROS} <= seen")));
+        assert!(AUDIT.compiled().text.contains(&format!("time >= {UNSEEN_MICROS} and")));
+        assert!(AUDIT.compiled().text.contains(&format!("+ {LOOKS_MICROS_MAX} < seen")));
     }
 }
