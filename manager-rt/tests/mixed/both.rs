@@ -2,7 +2,7 @@
 
 #[path = "../rabbitmq/server.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
-mod rabbitmq;
+pub(crate) mod rabbitmq;
 #[path = "../redis/server.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod redis;

@@ -3,6 +3,9 @@
 
 mod both;
 mod counts;
+#[path = "../rabbitmq/cutter.rs"]
+mod cutter;
+mod faults;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;

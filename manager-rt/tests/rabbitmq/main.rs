@@ -1,6 +1,7 @@
 //! The queues of a manager in private RabbitMQ servers.
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod cutter;
 mod deaths;
 #[cfg(feature = "rabbitmq-tls")]
