@@ -99,6 +99,10 @@ pub enum CallError {
         /// Why the manager did not keep it.
         why: Disinherited,
     },
+    /// RabbitMQ has had nothing of some unfinished tasks for a minute, or for 31 minutes of tasks that a process had: it has lost them, or
+    /// dropped them from its failed tasks. They stay unfinished until the queue is removed, or RabbitMQ delivers them after all.
+    #[error("RabbitMQ does not have some of the unfinished tasks any more: remove the queue, or find them")]
+    TasksLost,
     /// The server's answer contains a number that this build does not know. The operation may have happened. The
     /// connection was ended, and what this process held is released.
     #[error(

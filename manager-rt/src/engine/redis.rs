@@ -72,7 +72,7 @@ use self::session::{Sessions, Terms};
 use self::tls::Trust;
 use self::transaction::Transaction;
 #[cfg(feature = "rabbitmq")]
-pub(in crate::engine) use self::unfinished::{Claim, TASK_ID_BYTES, TaskId};
+pub(in crate::engine) use self::unfinished::{Claim, Missing, TASK_ID_BYTES, TaskId};
 use crate::OsError;
 use crate::address::{Address, RedisUrl};
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity, Warning};

@@ -28,8 +28,13 @@ impl Both {
 
     /// Returns the address of a namespace that no other test has.
     pub(crate) fn url(&self) -> String {
+        self.url_and_namespace().0
+    }
+
+    /// Returns the same, and the namespace.
+    pub(crate) fn url_and_namespace(&self) -> (String, String) {
         let space = namespace();
-        format!("{} {}", self.redis.url(&space), shared().url(&space))
+        (format!("{} {}", self.redis.url(&space), shared().url(&space)), space)
     }
 }
 

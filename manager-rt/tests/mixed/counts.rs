@@ -6,6 +6,7 @@ use manager_rt::proto::{Fault, Kind};
 use manager_rt::{CallError, Death, GetError, JoinableQueue, Kinds, Manager, ObjectError, PutError};
 use mp_sys::testing::{eventually, kill, spawn_beside_threads, succeeded};
 
+use crate::both::rabbitmq::shared;
 use crate::both::{Both, PATIENCE, tasks};
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -184,4 +185,36 @@ fn the_count_survives_a_restart_of_redis() {
     assert_eq!(held.done(), Ok(1));
     assert_eq!(queue.get_timeout(PATIENCE).unwrap().done(), Ok(2));
     assert_eq!(other.join_timeout(PATIENCE), Ok(true));
+}
+
+/// The session of the worker ends with that run of Redis, but the worker does not.
+#[test]
+fn a_worker_goes_on_with_the_last_delivery_of_a_task_when_redis_is_restarted() {
+    let mut both = Both::start();
+    let url = both.url();
+    let manager = Manager::connect(&url).unwrap();
+    let queue = manager.named("tasks").joinable_queue_with::<u32>(0, 1).unwrap();
+    queue.put(&1).unwrap();
+    let held = queue.get_timeout(PATIENCE).unwrap();
+    both.redis.restart();
+    let other = Manager::connect(&url).unwrap().named("tasks").joinable_queue_with::<u32>(0, 1).unwrap();
+    // The wait looks for it several times.
+    assert_eq!((other.join_timeout(Duration::from_secs(10)), other.unfinished()), (Ok(false), Ok(1)));
+    assert_eq!((held.done(), other.join_timeout(PATIENCE)), (Ok(1), Ok(true)));
+    assert!(other.failed().unwrap().is_empty());
+}
+
+/// RabbitMQ counts nothing of them, so nobody may wait for ever.
+#[test]
+fn whoever_waits_for_tasks_that_rabbitmq_has_lost_gets_an_error() {
+    let both = Both::start();
+    let (url, space) = both.url_and_namespace();
+    let manager = Manager::connect(&url).unwrap();
+    let queue = tasks(&manager);
+    (1..=2).for_each(|task| queue.put(&task).unwrap());
+    shared().control(&["purge_queue", &format!("{space}/tasks")]);
+    let lost = ObjectError::Call(CallError::TasksLost);
+    assert_eq!((queue.join_timeout(2 * PATIENCE), queue.unfinished()), (Err(lost), Ok(2)));
+    manager.remove("tasks").unwrap();
+    assert_eq!(tasks(&manager).join_timeout(PATIENCE), Ok(true));
 }

@@ -14,7 +14,7 @@ use super::Mixed;
 use crate::OsError;
 use crate::backend::{Backend, CallError};
 use crate::engine::rabbitmq::RabbitMq;
-use crate::engine::redis::{Claim, TASK_ID_BYTES, TaskId};
+use crate::engine::redis::{Claim, Missing, TASK_ID_BYTES, TaskId};
 use crate::proto::{Call, Fault, JoinableQueueOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Wait};
 
 /// What the fingerprints of types of tasks with names differ by.
@@ -24,6 +24,8 @@ const NAMED: u64 = 0x6d69_7865_6420_6d70;
 const LOOK_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// How long such a wait goes on while RabbitMQ cannot be reached.
 const OUTAGE_TIME_MAX: Duration = Duration::from_secs(60);
+/// After how many more looks such a wait reads the names of the failed tasks again: as many as there were, and this many at most.
+const READ_AGAIN_LOOKS: u64 = 10;
 
 impl Mixed {
     fn claims(&self) -> MutexGuard<'_, HashMap<u64, Claim>> {
@@ -218,8 +220,12 @@ impl Mixed {
         if tasks.count == 0 {
             return Ok(Reply::Count(0));
         }
-        match self.look(object) {
-            Ok(_) | Err(CallError::ServerGone) => Ok(Reply::Count(self.objects.tasks(object)?.count)),
+        let looked = self.look(object).and_then(|missing| match missing.has_some {
+            true => self.note_failed(object),
+            false => Ok(()),
+        });
+        match looked {
+            Ok(()) | Err(CallError::ServerGone) => Ok(Reply::Count(self.objects.tasks(object)?.count)),
             Err(error) => Err(error),
         }
     }
@@ -228,7 +234,7 @@ impl Mixed {
     fn join(&self, object: ObjectId, thread: u64, wait: Wait) -> Result<Reply<Payload>, CallError> {
         let end = end_of(wait);
         let since = self.objects.tasks(object)?;
-        let (mut slice, mut outage, mut suspicions, mut read_at) = (LOOK_AFTER.0, None, 0_u64, 2);
+        let (mut slice, mut outage, mut search) = (LOOK_AFTER.0, None, Search::default());
         loop {
             let until = slice.min(end.remaining());
             let nanos = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
@@ -237,11 +243,8 @@ impl Mixed {
                 answer => return Ok(answer?),
             }
             slice = slice.saturating_add(LOOK_AFTER.0).min(LOOK_AFTER.1);
-            match self.look(object) {
-                Ok(missing) => {
-                    outage = None;
-                    suspicions = if missing > 0 { suspicions.saturating_add(1) } else { 0 };
-                }
+            match self.search(object, &mut search) {
+                Ok(()) => outage = None,
                 Err(CallError::ServerGone) => {
                     let over = *outage.get_or_insert_with(|| Deadline::after(OUTAGE_TIME_MAX));
                     if over.has_passed() {
@@ -250,24 +253,49 @@ impl Mixed {
                 }
                 Err(error) => return Err(error),
             }
-            // They may have failed before anybody noted who had them. To read the failed ones takes long.
-            if suspicions == 0 {
-                read_at = 2;
-            } else if suspicions >= read_at {
-                read_at = read_at.saturating_mul(2);
-                self.note_failed(object)?;
-            }
         }
     }
 
-    /// Looks for tasks of which nothing is seen. Returns how many tasks nobody has who lives.
-    fn look(&self, object: ObjectId) -> Result<u64, CallError> {
+    /// Looks for tasks of which nothing is seen, and at the names of the failed tasks: RabbitMQ tells nobody that a task has failed with its
+    /// worker. To read them takes long if there are many.
+    ///
+    /// # Errors
+    /// [`CallError::TasksLost`], and other ones.
+    fn search(&self, object: ObjectId, search: &mut Search) -> Result<(), CallError> {
+        let missing = self.look(object)?;
+        if !missing.has_some {
+            *search = Search::default();
+            return Ok(());
+        }
+        search.looks = search.looks.saturating_add(1);
+        if search.looks < search.read_at && !missing.has_lost {
+            return Ok(());
+        }
+        search.read_at = search.looks.saturating_add(search.looks.min(READ_AGAIN_LOOKS));
+        self.note_failed(object)?;
+        if missing.has_lost && self.look(object)?.has_lost {
+            return Err(CallError::TasksLost);
+        }
+        Ok(())
+    }
+
+    /// Looks for tasks of which nothing is seen.
+    fn look(&self, object: ObjectId) -> Result<Missing, CallError> {
         let seen = self.objects.tasks(object)?;
         let Reply::Count(ready) = self.ask(object, Wait::No, JoinableQueueOp::Len)? else {
             return Err(CallError::Protocol);
         };
         self.objects.audit_tasks(object, &seen, ready > 0)
     }
+}
+
+/// How long a wait has been missing tasks.
+#[derive(Debug, Default)]
+struct Search {
+    /// How often it has looked.
+    looks: u64,
+    /// After how many looks it reads the names of the failed tasks.
+    read_at: u64,
 }
 
 /// Returns `true` if an error of a put says that nothing was put.

@@ -7,7 +7,6 @@
 //! | `:u` after the head | a HASH from unfinished tasks to `w`, or to the call that was given the task |
 //! | `a` in the head | when somebody looked for tasks of which nothing is seen |
 //! | `:b` after the head | a HASH from tasks whose put is not confirmed to the session that puts them, or to `?`, and to the run of Redis |
-//! | `:g` after the head | a HASH from tasks to the calls that were given them, if the tasks end with the sessions of those calls |
 //! | `:c` after the head | a ZSET of tasks that are done, but may be delivered again, by the moment at which they were done |
 //! | `:v` after the head | a HASH from tasks that are among those, since they were given up, to `v`, or to `d` once one was delivered |
 //! | `:i` after the head | a HASH from tasks of whose existence nothing was seen to the moment since when that is so |
@@ -48,6 +47,15 @@ pub(in crate::engine) struct Tasks {
     mark: u64,
     /// The time of Redis, in microseconds.
     now: u64,
+}
+
+/// What is missing of the unfinished tasks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::engine) struct Missing {
+    /// Whether there are tasks that nobody has who lives, and the queue has none to deliver.
+    pub(in crate::engine) has_some: bool,
+    /// Whether that has been so of one of them for too long.
+    pub(in crate::engine) has_lost: bool,
 }
 
 /// A call that was given a task.
@@ -211,7 +219,7 @@ impl Redis {
         let ask = |of: &Session| {
             let holder = of.call(number);
             session.set(holder.clone());
-            on(&CLAIM, &self.keys, object).bytes(id).bytes(holder).number(u8::from(is_last))
+            on(&CLAIM, &self.keys, object).bytes(id).bytes(holder)
         };
         // Giving up costs the task a delivery.
         let items = surely(|| self.in_session(ask))?;
@@ -283,7 +291,7 @@ impl Redis {
     }
 
     /// Looks for tasks of which nothing is seen, some at a time. `seen` was asked before it was found out whether the queue has tasks to
-    /// deliver. Returns how many tasks nobody has who lives.
+    /// deliver.
     ///
     /// # Errors
     /// [`CallError`].
@@ -292,16 +300,17 @@ impl Redis {
         object: ObjectId,
         seen: &Tasks,
         has_ready: bool,
-    ) -> Result<u64, CallError> {
-        let (mut at, mut missing) = (b"0".to_vec(), 0_u64);
+    ) -> Result<Missing, CallError> {
+        let (mut at, mut missing) = (b"0".to_vec(), Missing::default());
         loop {
             let audit =
                 on(&AUDIT, &self.keys, object).number(u8::from(has_ready)).number(seen.now).bytes(&at);
             let Item::Array(items) = self.link.script(&audit)? else { return Err(CallError::Protocol) };
             match &items[..] {
                 [Item::Int(UNKNOWN)] => return Err(self.explain(Fault::UnknownObject)),
-                [Item::BulkString(next), Item::Int(count)] => {
-                    missing = missing.saturating_add(u64::try_from(*count).map_err(|_| CallError::Protocol)?);
+                [Item::BulkString(next), Item::Int(some), Item::Int(lost)] => {
+                    missing.has_some |= *some > 0;
+                    missing.has_lost |= *lost > 0;
                     at.clone_from(next);
                 }
                 _ => return Err(CallError::Protocol),

@@ -9,23 +9,22 @@ const DONES_MAX: u32 = 65_536;
 /// How long nothing must be seen of a task until it counts as one that was never put, in microseconds.
 #[cfg(test)]
 const UNSEEN_MICROS: u32 = 5_000_000;
+/// How long nothing must be seen of a task until it counts as lost, in microseconds.
+#[cfg(test)]
+const LOST_MICROS: u32 = 60_000_000;
+/// How long RabbitMQ lets a process hold a task, and one minute more, since it looks each minute, in microseconds.
+#[cfg(test)]
+const HELD_MICROS_MAX: u32 = 1_860_000_000;
 /// How long nobody must have looked for tasks until it begins anew how long nothing was seen of them, in microseconds.
 #[cfg(test)]
 const LOOKS_MICROS_MAX: u32 = 15_000_000;
 
 /// What the scripts have in common.
 const TASKS: &str = r"
-local UNFINISHED, PUTS, LAST, DONES, SUSPECTS = HEAD .. ':u', HEAD .. ':b', HEAD .. ':g', HEAD .. ':c', HEAD .. ':i'
-local VOIDS = HEAD .. ':v'
-local function entries(key)
-  local all, flat = {}, call('HGETALL', key)
-  for at = 1, #flat, 2 do all[#all + 1] = {flat[at], flat[at + 1]} end
-  return all
-end
+local UNFINISHED, PUTS, DONES, VOIDS, SUSPECTS = HEAD .. ':u', HEAD .. ':b', HEAD .. ':c', HEAD .. ':v', HEAD .. ':i'
 -- Forgets an unfinished task. Returns whether there was one.
 local function drop(id)
   call('HDEL', PUTS, id)
-  call('HDEL', LAST, id)
   call('HDEL', SUSPECTS, id)
   return call('HDEL', UNFINISHED, id) == 1
 end
@@ -43,16 +42,6 @@ local function ended()
     if not waiter then return end
     answer(waiter, '0')
   end
-end
--- Ends the tasks whose last holder has died.
-local function settle()
-  local has_ended = false
-  for _, entry in ipairs(entries(LAST)) do
-    local id, holder = entry[1], entry[2]
-    if call('HGET', UNFINISHED, id) ~= holder then call('HDEL', LAST, id)
-    elseif not end_of(session_of(holder)) then has_ended = drop(id) or has_ended end
-  end
-  if has_ended then ended() end
 end
 ";
 
@@ -78,7 +67,7 @@ while true do
   if not waiter then break end
   answer(waiter, '-1')
 end
-for _, key in ipairs({HEAD, UNFINISHED, PUTS, LAST, DONES, SUSPECTS, VOIDS}) do call('UNLINK', key) end
+for _, key in ipairs({HEAD, UNFINISHED, PUTS, DONES, VOIDS, SUSPECTS}) do call('UNLINK', key) end
 return {0}";
     /// Notes tasks that are about to be put. The arguments are the session, the run of Redis in which it began, and the tasks.
     BEGIN_PUT = r"
@@ -125,8 +114,7 @@ for _, id in ipairs(ARGV) do
   if call('HGET', UNFINISHED, id) == 'w' then call('HSET', PUTS, id, '?' .. (call('HGET', PUTS, id) or ''):sub(17)) end
 end
 return {0}";
-    /// Notes who was given a task. The arguments are the task, the call, and whether this was the last delivery. Returns `true` if
-    /// the task is done, or was given up.
+    /// Notes who was given a task. The arguments are the task and the call. Returns `true` if the task is done, or was given up.
     CLAIM = r"
 local id, me = ARGV[1], ARGV[2]
 if not end_of(session_of(me)) then return {-22} end
@@ -135,12 +123,8 @@ if call('ZSCORE', DONES, id) then
   return {1, 1}
 end
 freeing()
--- If the task is not known, its message may be gone as well.
-local before = call('HGET', UNFINISHED, id)
-local ends = ARGV[3] == '1' or not before or before == me and call('HEXISTS', LAST, id) == 1
 drop(id)
 call('HSET', UNFINISHED, id, me)
-if ends then call('HSET', LAST, id, me) end
 return {1, 0}";
     /// Ends a task of a call. The arguments are the task, the call, and whether the answer to an earlier attempt was lost.
     FINISH = r"
@@ -172,21 +156,20 @@ return {0}";
     COUNT = r"
 if call('HEXISTS', HEAD, 'e') == 0 then return {-1} end
 freeing()
-settle()
 return {call('HLEN', UNFINISHED), tonumber(call('HGET', HEAD, 'e')), now}";
     /// Looks at some of the tasks of which nothing is seen. The arguments are whether the queue had tasks to deliver, the time before that
     /// was asked, and where to go on. A task whose put may not have happened is given up: nobody is given it any more. That is so only
-    /// if Redis has not been restarted since it was noted, and has lost nothing. Returns where to go on, or 0, and how many of the
-    /// tasks nobody has who lives.
+    /// if Redis has not been restarted since it was noted, and has lost nothing. Returns where to go on, or 0, how many of the tasks
+    /// nobody has who lives, and of how many of these nothing has been seen for too long: a minute, or 31 minutes if somebody had it
+    /// whose session has ended, since that process may live, and RabbitMQ ends its lease after half an hour.
     AUDIT = r"
 if call('HEXISTS', HEAD, 'e') == 0 then return {-1} end
 freeing()
-settle()
 if ARGV[1] == '1' then
   call('UNLINK', SUSPECTS)
-  return {'0', 0}
+  return {'0', 0, 0}
 end
-local seen, missing, has_ended, run = tonumber(ARGV[2]), 0, false, nil
+local seen, missing, lost, has_ended, run = tonumber(ARGV[2]), 0, 0, false, nil
 if ARGV[3] == '0' then
   if tonumber(call('HGET', HEAD, 'a') or 0) + 15000000 < seen then call('UNLINK', SUSPECTS) end
   call('HSET', HEAD, 'a', digits(seen))
@@ -219,11 +202,12 @@ for at = 1, #page[2], 2 do
       has_ended = true
     else
       missing = missing + 1
+      if time >= (state == 'w' and 60000000 or 1860000000) then lost = lost + 1 end
     end
   end
 end
 if has_ended then ended() end
-return {page[1], missing}";
+return {page[1], missing, lost}";
     /// Waits until no task is unfinished. The arguments are the call, whether it waits, the object, or nothing if its session has used the
     /// object before, and how often no task was unfinished when the wait began.
     JOIN = r"
@@ -232,7 +216,6 @@ if call('HEXISTS', HEAD, 'e') == 0 then return {-1} end
 if not end_of(session_of(me)) then return {-22} end
 freeing()
 if object ~= '' then note(session_of(me), object) end
-settle()
 if call('HGET', HEAD, 'e') ~= mark or call('EXISTS', UNFINISHED) == 0 then
   drop_answer(me)
   return {0}
@@ -250,5 +233,6 @@ mod tests {
         assert!(FINISH.compiled().text.contains(&format!("call('ZCARD', DONES) > {DONES_MAX} then")));
         assert!(AUDIT.compiled().text.contains(&format!("time >= {UNSEEN_MICROS} and")));
         assert!(AUDIT.compiled().text.contains(&format!("+ {LOOKS_MICROS_MAX} < seen")));
+        assert!(AUDIT.compiled().text.contains(&format!("and {LOST_MICROS} or {HELD_MICROS_MAX})")));
     }
 }
