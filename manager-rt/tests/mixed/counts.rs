@@ -204,6 +204,25 @@ fn a_worker_goes_on_with_the_last_delivery_of_a_task_when_redis_is_restarted() {
     assert!(other.failed().unwrap().is_empty());
 }
 
+/// Otherwise its process would hold it until it ends.
+#[test]
+fn a_task_that_was_done_without_redis_is_delivered_again() {
+    let mut both = Both::start();
+    let url = both.url();
+    let manager = Manager::connect(&url).unwrap();
+    let queue = tasks(&manager);
+    queue.put(&1).unwrap();
+    let held = queue.get_timeout(PATIENCE).unwrap();
+    both.redis.restart_after(|_| {
+        let done = held.done();
+        let unknown = matches!(done, Err(ObjectError::Call(CallError::OutcomeUnknown)));
+        assert!(unknown, "{done:?}");
+    });
+    let again = queue.get_timeout(PATIENCE).unwrap();
+    assert_eq!((again.deliveries(), again.done()), (2, Ok(1)));
+    assert_eq!((queue.join_timeout(PATIENCE), queue.unfinished()), (Ok(true), Ok(0)));
+}
+
 /// RabbitMQ counts nothing of them, so nobody may wait for ever.
 #[test]
 fn whoever_waits_for_tasks_that_rabbitmq_has_lost_gets_an_error() {

@@ -165,10 +165,15 @@ impl Mixed {
 
     /// Ends a task: first in Redis, so that nobody works on it again, and then in RabbitMQ.
     fn done(&self, object: ObjectId, lease: u64) -> Result<Reply<Payload>, CallError> {
-        let claim = self.claims().get(&lease).cloned().ok_or(Fault::NotOwned)?;
-        self.objects.finish_task(&claim)?;
+        let claim = self.claims().remove(&lease).ok_or(Fault::NotOwned)?;
+        let finished = self.objects.finish_task(&claim);
         crash::point();
-        self.claims().remove(&lease);
+        if let Err(error) = finished {
+            // If it is done nevertheless, whoever gets it next acknowledges it.
+            let returned = self.ask(object, Wait::No, JoinableQueueOp::Requeue { lease });
+            tracing::debug!(?returned, "a task was not ended");
+            return Err(error);
+        }
         self.acknowledge(object, lease);
         Ok(Reply::Done)
     }

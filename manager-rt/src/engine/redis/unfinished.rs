@@ -241,8 +241,8 @@ impl Redis {
             let finish = self.of_claim(&FINISH, claim).number(u8::from(is_again));
             is_again = true;
             self.link.run(&finish)
-        })?;
-        Ok(answer.map(drop)?)
+        });
+        Ok(answer.inspect_err(|error| self.give_up(*error))?.map(drop)?)
     }
 
     /// Returns a task.
@@ -251,8 +251,14 @@ impl Redis {
     /// As for [`finish_task`](Self::finish_task).
     pub(in crate::engine) fn release_task(&self, claim: &Claim) -> Result<(), CallError> {
         let release = self.of_claim(&RELEASE, claim).number(u8::from(claim.is_last));
-        let answer = surely(|| self.link.run(&release))?;
-        Ok(answer.map(drop)?)
+        let answer = surely(|| self.link.run(&release));
+        Ok(answer.inspect_err(|error| self.give_up(*error))?.map(drop)?)
+    }
+
+    /// Ends the session if a task may still be noted as held by it. Otherwise those who wait would take it that its holder works.
+    fn give_up(&self, error: CallError) {
+        tracing::debug!(%error, "a task was not ended, and ends with its session");
+        self.sessions.end();
     }
 
     fn of_claim(&self, script: &'static Script, claim: &Claim) -> Command {
