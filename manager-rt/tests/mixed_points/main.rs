@@ -7,11 +7,13 @@ mod random;
 
 use std::time::Duration;
 
-use manager_rt::{JoinableQueue, Manager};
+use manager_rt::proto::Fault;
+use manager_rt::{CallError, JoinableQueue, Manager, ObjectError, PutError};
 use mp_sys::child::Ended;
 use mp_sys::crash;
 use mp_sys::testing::{ended, eventually, spawn_beside_threads};
 
+use crate::both::rabbitmq::shared;
 use crate::both::{Both, PATIENCE, tasks};
 
 /// Runs something in a child that is killed at this step, and returns whether it lived.
@@ -137,4 +139,37 @@ fn who_removes_is_killed_between_the_servers() {
             return;
         }
     }
+}
+
+/// RabbitMQ removed the queue, and not yet what it is.
+#[test]
+fn a_removal_that_ended_inside_rabbitmq_is_completed() {
+    let both = Both::start();
+    let (url, space) = both.url_and_namespace();
+    let manager = Manager::connect(&url).unwrap();
+    let queue = tasks(&manager);
+    queue.put(&1).unwrap();
+    assert!(!lives(1, &queue, |_| manager.remove("tasks").unwrap()));
+    shared().control(&["delete_queue", &format!("{space}/tasks")]);
+    let again = tasks(&manager);
+    assert_eq!((again.unfinished(), again.join_timeout(PATIENCE)), (Ok(0), Ok(true)));
+    again.put(&2).unwrap();
+    assert_eq!((worked_off(&again), again.join_timeout(PATIENCE)), (vec![2], Ok(true)));
+}
+
+/// What is put while somebody removes the queue would be removed, and count.
+#[test]
+fn nothing_is_put_between_the_steps_of_a_removal() {
+    let both = Both::start();
+    let manager = Manager::connect(&both.url()).unwrap();
+    let queue = tasks(&manager);
+    queue.put(&1).unwrap();
+    assert!(!lives(1, &queue, |_| manager.remove("tasks").unwrap()));
+    let gone = ObjectError::Call(CallError::Fault(Fault::UnknownObject));
+    assert_eq!(queue.put(&2), Err(PutError::Object(gone)));
+    // Whoever removed it is dead, so it stays.
+    let again = tasks(&manager);
+    queue.put(&3).unwrap();
+    assert_eq!((again.unfinished(), worked_off(&again)), (Ok(2), vec![1, 3]));
+    assert_eq!(queue.join_timeout(PATIENCE), Ok(true));
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mp_sys::crash;
 use mp_sys::deadline::Deadline;
+use mp_sys::ready::readable_later;
 
 use super::Mixed;
 use crate::OsError;
@@ -24,6 +25,10 @@ const NAMED: u64 = 0x6d69_7865_6420_6d70;
 const LOOK_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// How long such a wait goes on while RabbitMQ cannot be reached.
 const OUTAGE_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long whoever opens a queue waits at most for somebody who removes it.
+const REMOVAL_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long it waits before it looks again.
+const PAUSE: Duration = Duration::from_millis(20);
 /// After how many more looks such a wait reads the names of the failed tasks again: as many as there were, and this many at most.
 const READ_AGAIN_LOOKS: u64 = 10;
 
@@ -32,39 +37,54 @@ impl Mixed {
         self.claims.get(|_| Mutex::default()).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds or makes a queue.
+    /// Finds or makes a queue. Waits while somebody removes it.
     pub(super) fn open_tasks(&self, mut op: ManagerOp<Raw<'_>>) -> Result<Reply<Payload>, CallError> {
         let (ManagerOp::Create { print, .. } | ManagerOp::Open { print, .. }) = &mut op else {
             return Err(Fault::Unsupported.into());
         };
         *print ^= NAMED;
-        if let ManagerOp::Open { name, .. } = &op {
-            self.forget_removed(RabbitMq::id_of(name))?;
+        let stuck = Deadline::after(REMOVAL_TIME_MAX);
+        loop {
+            if let ManagerOp::Open { name, .. } = &op {
+                self.forget_removed(name)?;
+            }
+            let reply = self.of_manager(&self.queues, op.clone())?;
+            let Reply::Object { id, .. } = &reply else { return Err(CallError::Protocol) };
+            if self.objects.know_tasks(*id, stuck.has_passed())? {
+                return Ok(reply);
+            }
+            readable_later(&[], Deadline::after(PAUSE))?;
         }
-        let reply = self.of_manager(&self.queues, op)?;
-        let Reply::Object { id, .. } = &reply else { return Err(CallError::Protocol) };
-        self.objects.know_tasks(*id)?;
-        Ok(reply)
     }
 
-    /// Forgets the tasks of a queue if somebody died who had just removed it.
-    fn forget_removed(&self, object: ObjectId) -> Result<(), CallError> {
+    /// Forgets the tasks of a queue if somebody died who had just removed it, or most of it.
+    fn forget_removed(&self, name: &str) -> Result<(), CallError> {
+        let object = RabbitMq::id_of(name);
         let Some(remover) = self.objects.remover_of_tasks(object)? else { return Ok(()) };
-        match self.queues.find(object) {
-            Err(CallError::Fault(Fault::UnknownObject)) => self.objects.forget_tasks(object, &remover),
-            found => found,
+        let unknown = Err(CallError::Fault(Fault::UnknownObject));
+        let found = self.queues.find(object);
+        if found.is_ok() && self.ask(object, Wait::No, JoinableQueueOp::Len).map(drop) == unknown {
+            let removed = self.of_manager(&self.queues, ManagerOp::Remove { name: name.to_owned() });
+            tracing::debug!(?removed, "what somebody had left of a queue");
+        } else if found != unknown {
+            return found;
         }
+        self.objects.forget_tasks(object, &remover)
     }
 
     /// Removes the queue with a name. Redis hears that first, and forgets the tasks last.
     pub(super) fn remove_queue(&self, name: &str) -> Result<Reply<Payload>, CallError> {
-        let (object, remover) = (RabbitMq::id_of(name), new_id()?);
-        self.objects.remove_tasks(object, &remover)?;
+        let object = RabbitMq::id_of(name);
+        let remover = self.objects.remove_tasks(object, new_id()?)?;
         crash::point();
         let removed = self.of_manager(&self.queues, ManagerOp::Remove { name: name.to_owned() });
         crash::point();
-        if matches!(removed, Ok(_) | Err(CallError::Fault(Fault::UnknownName))) {
-            self.objects.forget_tasks(object, &remover)?;
+        match removed {
+            Ok(_) | Err(CallError::Fault(Fault::UnknownName)) => {
+                self.objects.forget_tasks(object, &remover)?;
+            }
+            Err(error) if is_refusal(error) => self.objects.keep_tasks(object, &remover)?, // Whoever opens the queue next finds out whether it exists.
+            Err(_) => {}
         }
         removed
     }

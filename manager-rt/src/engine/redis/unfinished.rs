@@ -3,7 +3,7 @@
 //! | where | what it holds |
 //! |---|---|
 //! | `e` in the head | how often no task was unfinished any more. A queue without it is unknown |
-//! | `x` in the head | who began to remove the queue |
+//! | `x` in the head | the session that began to remove the queue, and a name of that removal |
 //! | `:u` after the head | a HASH from unfinished tasks to `w`, or to the call that was given the task |
 //! | `a` in the head | when somebody looked for tasks of which nothing is seen |
 //! | `:b` after the head | a HASH from tasks whose put is not confirmed to the session that puts them, or to `?`, and to the run of Redis |
@@ -21,8 +21,8 @@ use std::cell::Cell;
 use redis::Value as Item;
 
 use self::scripts::{
-    AUDIT, BEGIN_PUT, CLAIM, CONFIRM, COUNT, DOUBT, FAILED, FINISH, FORGET, JOIN, KNOW, RELEASE, REMOVING,
-    WITHDRAW,
+    AUDIT, BEGIN_PUT, CLAIM, CONFIRM, COUNT, DOUBT, FAILED, FINISH, FORGET, JOIN, KEEP, KNOW, RELEASE,
+    REMOVING, WITHDRAW,
 };
 use super::Redis;
 use super::command::{Command, Keys};
@@ -85,12 +85,17 @@ const UNKNOWN: i64 = -1;
 const ATTEMPTS_MAX: usize = 3;
 
 impl Redis {
-    /// Makes a queue known.
+    /// Makes a queue known. Returns `false` if somebody is removing it, unless it is to be known nevertheless.
     ///
     /// # Errors
     /// [`CallError`].
-    pub(in crate::engine) fn know_tasks(&self, object: ObjectId) -> Result<(), CallError> {
-        self.run_of_tasks(&on(&KNOW, &self.keys, object))
+    pub(in crate::engine) fn know_tasks(&self, object: ObjectId, anyhow: bool) -> Result<bool, CallError> {
+        self.check_open()?;
+        match self.link.script(&on(&KNOW, &self.keys, object).number(u8::from(anyhow)))? {
+            Item::Array(items) if items == [Item::Int(0)] => Ok(true),
+            Item::Array(items) if items == [Item::Int(1)] => Ok(false),
+            _ => Err(CallError::Protocol),
+        }
     }
 
     /// Returns who began to remove a queue, if somebody did.
@@ -108,12 +113,28 @@ impl Redis {
         }
     }
 
-    /// Says that a queue is about to be removed, and by whom.
+    /// Says that a queue is about to be removed by somebody with this name. Returns the whole name.
     ///
     /// # Errors
     /// [`CallError`].
-    pub(in crate::engine) fn remove_tasks(&self, object: ObjectId, remover: &[u8]) -> Result<(), CallError> {
-        self.run_of_tasks(&on(&REMOVING, &self.keys, object).bytes(remover))
+    pub(in crate::engine) fn remove_tasks(
+        &self,
+        object: ObjectId,
+        name: TaskId,
+    ) -> Result<Vec<u8>, CallError> {
+        let removing = |of: &Session| on(&REMOVING, &self.keys, object).bytes(&of.name).bytes(name);
+        match self.in_session(removing)?.pop() {
+            Some(Item::BulkString(remover)) => Ok(remover),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
+    /// Says that this one does not remove a queue.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(in crate::engine) fn keep_tasks(&self, object: ObjectId, remover: &[u8]) -> Result<(), CallError> {
+        surely(|| self.run_of_tasks(&on(&KEEP, &self.keys, object).bytes(remover)))
     }
 
     /// Forgets a queue that this one has removed.

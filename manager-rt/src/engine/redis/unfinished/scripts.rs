@@ -54,10 +54,21 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Makes the queue known.
-    KNOW = "call('HSETNX', HEAD, 'e', 0) return {0}";
-    /// Says who removes the queue.
-    REMOVING = "if call('HEXISTS', HEAD, 'e') == 1 then call('HSET', HEAD, 'x', ARGV[1]) end return {0}";
+    /// Makes the queue known, unless somebody removes it who lives. The argument says whether that does not matter. Returns whether it
+    /// does.
+    KNOW = r"
+local remover = call('HGET', HEAD, 'x')
+if ARGV[1] == '0' and remover and end_of(session_of(remover)) then return {1} end
+call('HSETNX', HEAD, 'e', 0)
+call('HDEL', HEAD, 'x')
+return {0}";
+    /// Says who removes the queue. The arguments are the session, and a name that no other removal has.
+    REMOVING = r"
+if not end_of(ARGV[1]) then return {-22} end
+if call('HEXISTS', HEAD, 'e') == 1 then call('HSET', HEAD, 'x', ARGV[1] .. ARGV[2]) end
+return {0, ARGV[1] .. ARGV[2]}";
+    /// Says that this one does not remove the queue.
+    KEEP = "if call('HGET', HEAD, 'x') == ARGV[1] then call('HDEL', HEAD, 'x') end return {0}";
     /// Forgets the queue, if this one removes it.
     FORGET = r"
 if call('HGET', HEAD, 'x') ~= ARGV[1] then return {0} end
@@ -71,7 +82,8 @@ for _, key in ipairs({HEAD, UNFINISHED, PUTS, DONES, VOIDS, SUSPECTS}) do call('
 return {0}";
     /// Notes tasks that are about to be put. The arguments are the session, the run of Redis in which it began, and the tasks.
     BEGIN_PUT = r"
-if call('HEXISTS', HEAD, 'e') == 0 then return {-1} end
+-- What is put now may be removed, and would count.
+if call('HEXISTS', HEAD, 'e') == 0 or call('HEXISTS', HEAD, 'x') == 1 then return {-1} end
 if not end_of(ARGV[1]) then return {-22} end
 for at = 3, #ARGV do
   call('HSET', UNFINISHED, ARGV[at], 'w')
