@@ -77,10 +77,19 @@ impl Client {
 
     /// Returns the frame of the next call.
     fn bytes_of_body(&mut self, body: &impl Serialize) -> Vec<u8> {
+        self.frame_of(FrameKind::Call, body)
+    }
+
+    /// Returns the frame of an operation that expects no answer.
+    pub(crate) fn notice_of(&mut self, object: ObjectId, op: Op<Raw<'_>>) -> Vec<u8> {
+        self.frame_of(FrameKind::Notice, &Call { object, thread: 1, wait: Wait::No, op })
+    }
+
+    fn frame_of(&mut self, kind: FrameKind, body: &impl Serialize) -> Vec<u8> {
         self.calls += 1;
         let body = postcard::to_allocvec(body).unwrap();
         let body_len = u32::try_from(body.len()).unwrap();
-        let head = Head { body_len, kind: FrameKind::Call, cpu: 0, call: self.calls, read: self.read };
+        let head = Head { body_len, kind, cpu: 0, call: self.calls, read: self.read };
         [&head.to_bytes()[..], &body].concat()
     }
 

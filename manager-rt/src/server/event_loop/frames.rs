@@ -95,12 +95,12 @@ impl EventLoop {
             }
             let units = self.state.units();
             light_frames = if units > UNITS_PER_LOOK { 0 } else { light_frames.wrapping_add(1) };
-            // If there is no memory for the rest, the turn goes on to the end of what was read.
-            if !bytes.is_empty()
-                && clock.is_over(self.frame_at, units)
-                && self.keep(client, inbound, bytes, memory)?.is_none()
-            {
-                return Ok(Left::Late);
+            if !bytes.is_empty() && clock.is_over(self.frame_at, units) {
+                // Without memory for the rest, its calls are refused here, too, and the turn soon ends.
+                no_room = self.keep(client, inbound, bytes, memory)?;
+                if no_room.is_none() {
+                    return Ok(Left::Late);
+                }
             }
         }
         self.keep(client, inbound, bytes, memory)?;
@@ -203,5 +203,50 @@ impl EventLoop {
         self.state.acknowledge(client, head.read);
         let caller = Caller { client, call: head.call, now: self.frame_at, frame, is_settled };
         dispatch::run(&mut self.state, caller, head.kind, body, &mut self.effects)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use mio::Events;
+
+    use crate::limits::VALUES_AT_ONCE_MAX;
+    use crate::proto::{Answer, ListOp, ManagerOp, ObjectId, Op, Raw, Room, Scan, Spec, Wait};
+    use crate::server::event_loop::relief::tests::with_client;
+
+    /// The calls are counted, and not their time.
+    #[test]
+    fn a_full_manager_refuses_the_calls_for_which_a_turn_has_no_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut server, (mut client, list)) = with_client(folder.path(), |client| {
+            let list = client.open("l", Spec::List);
+            client.open("removed", Spec::Event);
+            let items = vec![Raw::plain(b"a value"); VALUES_AT_ONCE_MAX];
+            client.ask(list, Op::List(ListOp::Extend(items))).unwrap();
+            list
+        });
+        let memory = server.work.memory();
+        let full = memory.charge((memory.limit() + memory.reserve()).saturating_sub(memory.used()));
+        // Each of them takes longer than a turn.
+        let scan = || Op::List(ListOp::Count(Scan { value: Raw::plain(b"a value"), from: 0, version: None }));
+        let mut calls: Vec<u8> = (0..20).flat_map(|_| client.bytes_of(list, Wait::No, scan())).collect();
+        let remove = Op::Manager(ManagerOp::Remove { name: "removed".to_owned() });
+        calls.extend(client.notice_of(ObjectId::MANAGER, remove));
+        client.stream.write_all(&calls).unwrap();
+        assert_eq!(server.work.state.info().objects, 2);
+        let mut events = Events::with_capacity(8);
+        server.work.round(&mut events).unwrap();
+        let answers: Vec<_> = (0..20).map(|_| client.answer().1).collect();
+        assert!(answers[0].is_ok(), "{answers:?}");
+        let is_refused = |answer: &Answer<_>| answer.as_ref().is_err_and(|fault| fault.full() == Some(Room::Reserve));
+        assert!(answers[1..].iter().all(is_refused), "{answers:?}");
+        assert_eq!(server.work.state.info().objects, 1, "a notice has no answer, so it was run");
+        drop(full);
+        let again = client.bytes_of(list, Wait::No, scan());
+        client.stream.write_all(&again).unwrap();
+        server.work.round(&mut events).unwrap();
+        assert!(client.answer().1.is_ok(), "the connection goes on");
     }
 }

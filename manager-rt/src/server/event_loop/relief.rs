@@ -66,7 +66,7 @@ fn has_no_room_for(these: &Arc<Account>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Write;
     use std::path::Path;
     use std::sync::mpsc::{TryRecvError, channel};
@@ -107,7 +107,7 @@ mod tests {
     }
 
     /// Returns a server that does nothing yet, and its only client, which has read all its answers.
-    fn with_client<T: Send + 'static>(
+    pub(in crate::server::event_loop) fn with_client<T: Send + 'static>(
         folder: &Path,
         prepare: impl FnOnce(&mut Client) -> T + Send + 'static,
     ) -> (Server, (Client, T)) {

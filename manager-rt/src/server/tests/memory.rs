@@ -10,7 +10,7 @@ use crate::count::count_of;
 use crate::limits::{
     HANDSHAKES_SHARE, RESERVE_ANSWERS_SHARE, RESERVE_BYTES_MIN, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
 };
-use crate::proto::{Answer, Call, ListOp, Room};
+use crate::proto::{Answer, ListOp, Room};
 
 const MEMORY_BYTES: usize = 16 << 20;
 /// The longest frame that such a server accepts.
@@ -192,21 +192,18 @@ fn a_call_that_has_to_wait_is_refused_by_a_manager_that_is_full_to_the_end_and_n
     let others = memory.charge(memory.limit() + memory.reserve());
     let is_full =
         |answer: &Answer<Payload>| answer.as_ref().is_err_and(|fault| fault.full() == Some(Room::Reserve));
-    let calls = [Op::Lock(LockOp::IsLocked), acquire(), GET, Op::Lock(LockOp::IsLocked), GET];
-    let bytes: Vec<u8> = calls
-        .into_iter()
-        .flat_map(|op| asker.bytes_of(if op == GET { value } else { lock }, Wait::No, op))
-        .collect();
-    asker.stream.write_all(&bytes).unwrap();
-    let answers = [(); 5].map(|()| asker.answer().1);
-    assert_eq!(answers.each_ref().map(is_full), [true, true, false, true, false], "{answers:?}");
+    let calls = || [Op::Lock(LockOp::IsLocked), acquire(), GET, Op::Lock(LockOp::IsLocked), GET];
+    // On a busy machine, the time of the turn may be over before the last call, which is then refused, too.
+    let has_run_the_others = (0..100).any(|_| {
+        let calls = calls().map(|op| asker.bytes_of(if op == GET { value } else { lock }, Wait::No, op));
+        asker.stream.write_all(&calls.concat()).unwrap();
+        let answers = [(); 5].map(|()| asker.answer().1);
+        answers.each_ref().map(is_full) == [true, true, false, true, false]
+    });
+    assert!(has_run_the_others);
     // A notice that lets a waiter go on has to wait, too, and nobody could be told that it is lost.
-    let release: Op<Raw<'_>> = Op::Lock(LockOp::Release { token: 1 });
-    let call = Call { object: lock, thread: 1, wait: Wait::No, op: release };
-    let body = postcard::to_allocvec(&call).unwrap();
-    let body_len = u32::try_from(body.len()).unwrap();
-    let head = Head { body_len, kind: FrameKind::Notice, cpu: 0, call: 1_000, read: 2 };
-    holder.stream.write_all(&[&head.to_bytes()[..], &body].concat()).unwrap();
+    let release = holder.notice_of(lock, Op::Lock(LockOp::Release { token: 1 }));
+    holder.stream.write_all(&release).unwrap();
     assert_eq!(waiter.answer().1, Ok(Reply::Granted { token: 2, owner_died: false, timed_out: false }));
     holder.ping();
     drop(others);
