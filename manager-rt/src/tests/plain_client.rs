@@ -85,7 +85,7 @@ impl Client {
         self.frame_of(FrameKind::Notice, &Call { object, thread: 1, wait: Wait::No, op })
     }
 
-    fn frame_of(&mut self, kind: FrameKind, body: &impl Serialize) -> Vec<u8> {
+    pub(crate) fn frame_of(&mut self, kind: FrameKind, body: &impl Serialize) -> Vec<u8> {
         self.calls += 1;
         let body = postcard::to_allocvec(body).unwrap();
         let body_len = u32::try_from(body.len()).unwrap();

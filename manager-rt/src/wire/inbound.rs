@@ -38,6 +38,10 @@ const KEPT_PART_MIN: usize = 4;
 /// A notice of up to this many bytes is kept even if there is no memory. It may release a lock.
 #[cfg(feature = "server")]
 pub(crate) const NOTICE_BYTES_KEPT: usize = 256;
+/// So many bytes of notices are kept without memory for them, if the first of them has to wait: 16 KiB. A client that has sent more
+/// loses its connection, because none of them may be lost.
+#[cfg(feature = "server")]
+pub(crate) const NOTICES_BYTES_KEPT: usize = 16 << 10;
 
 /// Why the rest of a stream cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +93,8 @@ pub(crate) struct Inbound {
     long_lately: u8,
     /// How many bytes of a refused frame are still to come.
     skipped: usize,
+    /// How many bytes of kept frames come before those.
+    before_skipped: usize,
     /// The account of unfinished frames; clients have none.
     account: Option<Arc<Account>>,
     /// The share of the client at a server, after the handshake.
@@ -170,6 +176,7 @@ impl Inbound {
         if let Some((body, rest)) = behind.split_at_checked(len) {
             *bytes = rest;
             self.long_lately = self.long_lately.saturating_sub(1);
+            self.before_skipped = self.before_skipped.saturating_sub(HEAD_BYTES.saturating_add(len));
             return Ok(Some(Frame::Short(head, body)));
         }
         if len.saturating_add(HEAD_BYTES) <= buffer_len {
@@ -234,6 +241,9 @@ impl Inbound {
 
     /// Skips bytes of a refused frame.
     fn skip(&mut self, bytes: &mut &[u8]) {
+        if self.before_skipped > 0 {
+            return;
+        }
         let (skipped, rest) = bytes.split_at_checked(self.skipped).unwrap_or((bytes, &[]));
         self.skipped = self.skipped.saturating_sub(skipped.len());
         *bytes = rest;
@@ -317,6 +327,47 @@ impl Inbound {
             }
             None => Bytes::copy_from_slice(bytes),
         };
+    }
+
+    /// Keeps a notice that has to wait although there is no memory, and the notices `behind` it, in their order: nobody could be
+    /// told that one is lost. Returns the heads of the calls among them, which are not kept.
+    ///
+    /// # Errors
+    /// [`Garbage`]; [`Garbage::NoMemory`] above [`NOTICES_BYTES_KEPT`].
+    #[cfg(feature = "server")]
+    pub(crate) fn keep_notices(&mut self, first: &[u8], mut behind: &[u8]) -> Result<Vec<Head>, Garbage> {
+        let (mut kept, mut refused) = (first.to_vec(), Vec::new());
+        while let Some((head, _)) = behind.split_first_chunk::<HEAD_BYTES>() {
+            let head = Head::of(head).ok_or(Garbage::NoHead)?;
+            if body_len(head) > FRAME_BYTES_MAX {
+                return Err(Garbage::TooLong);
+            }
+            let len = body_len(head).saturating_add(HEAD_BYTES);
+            let is_notice = head.kind == FrameKind::Notice;
+            match behind.split_at_checked(len) {
+                Some((notice, rest)) if is_notice => {
+                    kept.extend_from_slice(notice);
+                    behind = rest;
+                }
+                Some((_, rest)) => {
+                    refused.push(head);
+                    behind = rest;
+                }
+                None if is_notice && len <= NOTICE_BYTES_KEPT => break,
+                None => {
+                    refused.push(head);
+                    self.skipped = len.saturating_sub(behind.len());
+                    self.before_skipped = kept.len();
+                    behind = &[];
+                }
+            }
+        }
+        kept.extend_from_slice(behind);
+        if kept.len() > NOTICES_BYTES_KEPT {
+            return Err(Garbage::NoMemory);
+        }
+        self.keep_again(&kept);
+        Ok(refused)
     }
 
     /// Returns `true` if the stream is between two frames, so that its end would cut none.

@@ -111,7 +111,7 @@ impl EventLoop {
     /// follows, and returns `true`. The bytes are those from the frame on and those behind it.
     ///
     /// If there is no memory for that, a call is refused. A notice has no answer and may release something, so it is run at
-    /// once, and kept nevertheless if even that has to wait.
+    /// once. If even that has to wait, it is kept nevertheless, and the calls behind it are refused.
     fn hear_frame(
         &mut self,
         (client, inbound): (ClientId, &mut Inbound),
@@ -148,7 +148,7 @@ impl EventLoop {
             Some(_) if self.run_frame(client, true, head, body, &long) != Heard::Unsettled => {
                 return Ok(false);
             }
-            Some(_) => inbound.keep_again(rest),
+            Some(fault) => self.keep_notices(client, inbound, (rest, behind), fault)?,
             None => {}
         }
         if is_long {
@@ -177,10 +177,31 @@ impl EventLoop {
         }
     }
 
+    /// Keeps the notices of the rest, which begins with one that has to wait, and refuses the calls.
+    fn keep_notices(
+        &mut self,
+        client: ClientId,
+        inbound: &mut Inbound,
+        (rest, behind): (&[u8], &[u8]),
+        fault: Fault,
+    ) -> Result<(), Garbage> {
+        let first = rest.get(..rest.len().saturating_sub(behind.len())).unwrap_or_default();
+        for head in inbound.keep_notices(first, behind)? {
+            // What they say to have read may be what a notice before them gives back.
+            self.answer_refused(client, head, fault);
+        }
+        self.distribute();
+        Ok(())
+    }
+
     /// Answers a call for which there is no memory. A notice has no answer.
     fn refuse_frame(&mut self, client: ClientId, head: Head, fault: Fault) {
-        tracing::debug!(%fault, bytes = head.body_len, "a frame is refused");
         self.state.acknowledge(client, head.read);
+        self.answer_refused(client, head, fault);
+    }
+
+    fn answer_refused(&mut self, client: ClientId, head: Head, fault: Fault) {
+        tracing::debug!(%fault, bytes = head.body_len, "a frame is refused");
         if head.kind != FrameKind::Notice {
             let (frame, now) = (&Bytes::new(), now_nanos());
             let caller = Caller { client, call: head.call, now, frame, is_settled: true };
@@ -240,7 +261,8 @@ mod tests {
         server.work.round(&mut events).unwrap();
         let answers: Vec<_> = (0..20).map(|_| client.answer().1).collect();
         assert!(answers[0].is_ok(), "{answers:?}");
-        let is_refused = |answer: &Answer<_>| answer.as_ref().is_err_and(|fault| fault.full() == Some(Room::Reserve));
+        let is_refused =
+            |answer: &Answer<_>| answer.as_ref().is_err_and(|fault| fault.full() == Some(Room::Reserve));
         assert!(answers[1..].iter().all(is_refused), "{answers:?}");
         assert_eq!(server.work.state.info().objects, 1, "a notice has no answer, so it was run");
         drop(full);

@@ -10,7 +10,8 @@ use crate::count::count_of;
 use crate::limits::{
     HANDSHAKES_SHARE, RESERVE_ANSWERS_SHARE, RESERVE_BYTES_MIN, UNFINISHED_DIVISOR, UNFINISHED_PARTS,
 };
-use crate::proto::{Answer, ListOp, Room};
+use crate::proto::{Answer, ListOp, Room, SemaphoreOp};
+use crate::wire::control::Control;
 
 const MEMORY_BYTES: usize = 16 << 20;
 /// The longest frame that such a server accepts.
@@ -208,4 +209,44 @@ fn a_call_that_has_to_wait_is_refused_by_a_manager_that_is_full_to_the_end_and_n
     holder.ping();
     drop(others);
     assert_eq!(asker.ask(lock, Op::Lock(LockOp::IsLocked)), Ok(Reply::Bool(true)));
+}
+
+/// It waits until permits that were added before are handed over, one in each step.
+#[test]
+fn a_full_manager_keeps_a_notice_that_has_to_wait_and_refuses_the_calls_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("s");
+    let mut server = Server::builder().memory_bytes_max(MEMORY_BYTES).bind(&path).unwrap();
+    server.work.set_step(1);
+    let memory = Arc::clone(server.work.memory());
+    let server = Running::serve(server, path, folder);
+    let (mut waiter, mut client) = (server.client(), server.client());
+    let value = client.open("v", Spec::Value(Raw::plain(b"0")));
+    let semaphore = client.open("s", Spec::Semaphore(1));
+    waiter.open("s", Spec::Semaphore(1));
+    client.send(semaphore, Wait::No, Op::Semaphore(SemaphoreOp::Acquire));
+    let call = client.calls;
+    let add = client.notice_of(semaphore, Op::Semaphore(SemaphoreOp::Add(100)));
+    let reject = client.frame_of(FrameKind::Notice, &Control::Reject { call }.sent_by(1));
+    assert!(client.answer().1.is_ok());
+    let acquire = || Op::Semaphore(SemaphoreOp::Acquire);
+    let waiting: Vec<u8> =
+        (0..200).flat_map(|_| waiter.bytes_of(semaphore, Wait::Forever, acquire())).collect();
+    waiter.stream.write_all(&waiting).unwrap();
+    waiter.ping();
+    let others = memory.charge(memory.limit() + memory.reserve());
+    // They say that the answer was read which the notice before them gives back.
+    let calls: Vec<u8> = (0..50).flat_map(|_| client.bytes_of(value, Wait::No, GET)).collect();
+    client.stream.write_all(&[add, reject, calls].concat()).unwrap();
+    for _ in 0..50 {
+        let full = client.answer().1.unwrap_err().full();
+        assert_eq!(full, Some(Room::Reserve), "it is not kept");
+    }
+    for _ in 0..101 {
+        assert!(waiter.answer().1.is_ok(), "all permits are there, and the one that was given back");
+    }
+    drop(others);
+    client.ping();
+    let Ok(Reply::Info(info)) = client.manager(ManagerOp::Info) else { panic!("info") };
+    assert_eq!(info.waiters, 99);
 }

@@ -9,8 +9,12 @@ use crate::wire::frame::FrameKind;
 const BUFFER: usize = 256;
 
 fn frame(call: u64, body: &[u8]) -> Vec<u8> {
+    frame_of(FrameKind::Call, call, body)
+}
+
+fn frame_of(kind: FrameKind, call: u64, body: &[u8]) -> Vec<u8> {
     let body_len = u32::try_from(body.len()).unwrap();
-    [&Head { body_len, kind: FrameKind::Call, cpu: 1, call, read: 0 }.to_bytes()[..], body].concat()
+    [&Head { body_len, kind, cpu: 1, call, read: 0 }.to_bytes()[..], body].concat()
 }
 
 /// Reads a stream that arrives in pieces of a given length, as the event loop does.
@@ -211,11 +215,47 @@ fn the_beginning_of_a_short_notice_is_kept_even_if_there_is_no_memory_for_it() {
     let _values = whole.charge(RESERVE_BYTES_MIN);
     for (len, is_kept) in [(NOTICE_BYTES_KEPT, true), (NOTICE_BYTES_KEPT + 1, false)] {
         let mut inbound = Inbound::within(&frames);
-        let mut notice = frame(1, &vec![7; len - HEAD_BYTES]);
-        let head = Head::of(notice.first_chunk().unwrap()).unwrap();
-        notice[..HEAD_BYTES].copy_from_slice(&Head { kind: FrameKind::Notice, ..head }.to_bytes());
+        let notice = frame_of(FrameKind::Notice, 1, &vec![7; len - HEAD_BYTES]);
         let kept = inbound.keep(&notice[..len - 1], &Bytes::new()).unwrap();
         assert_eq!(kept == Keeping::Kept, is_kept, "{kept:?}");
+    }
+}
+
+#[test]
+fn of_the_frames_behind_a_notice_that_waits_without_memory_only_notices_are_kept() {
+    let whole = Account::new(0);
+    let frames = Account::part_of(&whole, Room::Frames, 100);
+    let values = whole.charge(RESERVE_BYTES_MIN);
+    let notice = |call| frame_of(FrameKind::Notice, call, &[7; 8]);
+    let (call, last) = (frame(3, &[7; 100]), frame(5, &[7; 100]));
+    for cut in [60, HEAD_BYTES - 1] {
+        let mut inbound = Inbound::within(&frames);
+        let behind = [&*call, &*notice(4), &last[..cut]].concat();
+        let refused = inbound.keep_notices(&notice(2), &behind).unwrap();
+        let is_refused = cut > HEAD_BYTES;
+        let expected = if is_refused { &[3, 5][..] } else { &[3] };
+        assert_eq!(refused.iter().map(|head| head.call).collect::<Vec<_>>(), expected);
+        let kept = 2 * notice(2).len() + if is_refused { 0 } else { cut };
+        assert_eq!(whole.used(), RESERVE_BYTES_MIN + kept);
+        let mut buffer = [0; BUFFER];
+        assert_eq!(inbound.restore(&mut buffer), kept);
+        // The rest of the call that was cut arrives behind the notices.
+        let stream = [&buffer[..kept], &last[cut..], &frame(6, b"x")].concat();
+        let heard: Vec<_> = hear(&mut inbound, &stream).into_iter().map(|(call, _)| call).collect();
+        assert_eq!(heard, if is_refused { &[2, 4, 6][..] } else { &[2, 4, 5, 6] });
+    }
+    drop(values);
+}
+
+#[test]
+fn notices_that_wait_without_memory_are_kept_up_to_their_limit_and_not_one_byte_more() {
+    let whole = Account::new(0);
+    let frames = Account::part_of(&whole, Room::Frames, 100);
+    for (len, outcome) in [(NOTICES_BYTES_KEPT, Ok(0)), (NOTICES_BYTES_KEPT + 1, Err(Garbage::NoMemory))] {
+        let first = frame_of(FrameKind::Notice, 1, &[7; 8]);
+        let second = frame_of(FrameKind::Notice, 2, &vec![7; len - first.len() - HEAD_BYTES]);
+        let kept = Inbound::within(&frames).keep_notices(&first, &second);
+        assert_eq!(kept.map(|refused| refused.len()), outcome);
     }
 }
 
