@@ -1,10 +1,13 @@
 //! Operations of the manager that concern very many objects, in steps.
 //!
-//! A client may name 65,536 objects in one request, may have millions of references when it forks, and, if it is of version 3
-//! of the protocol, asks for all names at once. Such an operation
+//! A client may name 65,536 objects in one request, may have millions of references when it forks, may say that it has read the items
+//! of hundreds of transactions, and, if it is of version 3 of the protocol, asks for all names at once. Such an operation
 //! begins in the step of its call. If it takes longer, [`tidy`](State::tidy) continues it, and other clients have their
 //! turns in between. Its own client has none until it is finished, so that its calls take effect in their order. If the
-//! client ends meanwhile, what concerns others is finished first: transits, bequests, and references that linger.
+//! client ends meanwhile, what concerns others is finished first: transits, bequests, references that linger, and items that it has
+//! read, which others must not get.
+
+use std::ops::RangeInclusive;
 
 use crate::account::charged;
 use crate::count::count_of;
@@ -14,7 +17,7 @@ use crate::state::clients::Client;
 use crate::state::context::{Core, DONE, Outcome};
 use crate::state::step::ClientId;
 use crate::state::unfinished::{Listing, NAME_OVERHEAD_BYTES, Rest, Unfinished};
-use crate::state::work::{ENTRY, Ending, REFERENCE};
+use crate::state::work::{ENTRY, Ending, REFERENCE, VALUE};
 use crate::state::{Caller, State};
 
 /// Of how many objects of a client one look takes note.
@@ -130,6 +133,11 @@ impl State {
                 objects.as_slice().is_empty().then_some(DONE)
             }
             Rest::Bequeath { heirs, after } => self.bequeath_some((id, ended), *heirs, after),
+            Rest::Taken(calls) => {
+                let is_done = self.forget_some(id, ended, calls);
+                self.core.may_have_room(id);
+                is_done.then_some(DONE)
+            }
             Rest::Names(listing) => self.list_some(id, listing),
         }
     }
@@ -176,6 +184,31 @@ impl State {
             }
             listing.last = newest.map(str::to_owned).unwrap_or_default();
         }
+    }
+
+    /// Returns `true` once nothing of the calls is left.
+    fn forget_some(
+        &mut self,
+        id: ClientId,
+        ended: Option<&mut Client>,
+        calls: &mut RangeInclusive<u64>,
+    ) -> bool {
+        let Core { clients, work, .. } = &mut self.core;
+        let Some(client) = ended.or_else(|| clients.get_mut(id)) else { return true };
+        while !calls.is_empty() {
+            if work.is_over() {
+                return false;
+            }
+            let call = *calls.start();
+            let answer = client.delivered_to(call);
+            if let Some(delivery) = answer.and_then(|answer| client.take_delivery(call, answer)) {
+                work.charge(ENTRY.saturating_add(delivery.items.len().saturating_mul(VALUE)));
+            } else {
+                work.charge(REFERENCE);
+                calls.next();
+            }
+        }
+        true
     }
 
     fn detach_some(

@@ -1,7 +1,9 @@
 //! Operations of the manager itself: objects, names, references.
 
 use crate::count::{count_of, index_of, nanos_of};
-use crate::limits::{OBJECTS_MAX, PAGE_BYTES, PAGE_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TRANSIT_GRACE};
+use crate::limits::{
+    OBJECTS_MAX, PAGE_BYTES, PAGE_ITEMS_MAX, REFERENCES_AT_ONCE_MAX, TAKEN_CALLS_MAX, TRANSIT_GRACE,
+};
 use crate::proto::{Answer, Fault, ManagerOp, ObjectId, Payload, Raw, Reply, Spec, Wait};
 use crate::state::bodies::PLACE_BYTES;
 use crate::state::charges::REFERENCE_BYTES;
@@ -15,9 +17,6 @@ use crate::wire::control::Control;
 
 /// An object takes this many bytes without what it contains.
 pub(super) const OBJECT_BYTES: usize = PLACE_BYTES + ENTRY_BYTES;
-
-/// The work of forgetting what calls have taken. It is bounded, so the clock is looked at afterwards.
-const UNITS_PER_TAKEN: usize = 1 << 12;
 
 impl State {
     /// Runs an operation of the manager. One that concerns many objects may go on in later steps.
@@ -98,13 +97,25 @@ impl State {
             Control::Reject { call } => self.reject(caller.client, call),
             Control::Ping => {}
             Control::Taken { first, last } => {
-                self.core.work.charge(UNITS_PER_TAKEN);
-                self.core.clients.were_taken(caller.client, first..=last);
-                self.core.may_have_room(caller.client);
+                if self.is_unfinished(caller.client) {
+                    return Heard::Unsettled;
+                }
+                let last = last.min(first.saturating_add(TAKEN_CALLS_MAX.saturating_sub(1)));
+                if matches!(self.run_in_steps(caller, Rest::Taken(first..=last)), Outcome::Parked) {
+                    return self.confirm_later(caller.client, is_answered, effects);
+                }
             }
         }
         if is_answered {
             self.core.answer(caller.client, caller.call, DONE);
+        }
+        self.settle(effects);
+        Heard::Done
+    }
+
+    fn confirm_later(&mut self, client: ClientId, is_answered: bool, effects: &mut Effects) -> Heard {
+        if !is_answered && let Some(client) = self.core.clients.get_mut(client) {
+            client.expects_no_answer();
         }
         self.settle(effects);
         Heard::Done

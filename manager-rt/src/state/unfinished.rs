@@ -1,5 +1,6 @@
 //! Operations of the manager that are not finished: those that concern very many objects go on in steps.
 
+use std::ops::RangeInclusive;
 use std::vec::IntoIter;
 
 use crate::account::Charge;
@@ -26,6 +27,8 @@ pub(super) enum Rest {
     Transit(IntoIter<ObjectId>),
     /// The heirs get a reference to each object of the caller after this one.
     Bequeath { heirs: ClientId, after: Option<ObjectId> },
+    /// What left with the answers to these calls of the caller is forgotten, because it has read them.
+    Taken(RangeInclusive<u64>),
     /// All names are listed.
     Names(Listing),
 }
@@ -60,7 +63,7 @@ impl Rest {
             Self::Detach { references, .. } => size_of_val(references.as_slice()),
             Self::Transit(objects) => size_of_val(objects.as_slice()),
             // The pages of a list are charged one by one.
-            Self::Bequeath { .. } | Self::Names(_) => 0,
+            Self::Bequeath { .. } | Self::Taken(_) | Self::Names(_) => 0,
         }
     }
 }

@@ -1,14 +1,11 @@
 //! All connections.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::{CLIENT_BYTES, Client, FORGOTTEN_AT_ONCE};
 use crate::account::{Account, Share};
-use crate::count::index_of;
-use crate::limits::{TAKEN_CALLS_MAX, TRANSACTION_OPS_MAX};
 use crate::state::step::ClientId;
 
 /// All connections.
@@ -97,19 +94,6 @@ impl Clients {
         for _ in 0..FORGOTTEN_AT_ONCE {
             let Some(delivery) = client.deliveries.pop_read(read) else { return };
             client.forget(&delivery);
-        }
-    }
-
-    /// Forgets what left with the answers to these calls, which the client has read.
-    pub(in crate::state) fn were_taken(&mut self, id: ClientId, calls: RangeInclusive<u64>) {
-        let Some(client) = self.get_mut(id) else { return };
-        // As many as one transaction has. Those of a client that names more stay until a frame says that they were read.
-        let mut left = TRANSACTION_OPS_MAX;
-        for call in calls.take(index_of(TAKEN_CALLS_MAX)) {
-            let Some(answer) = client.delivered_to(call) else { continue };
-            while left > 0 && client.take_delivery(call, answer).is_some() {
-                left = left.saturating_sub(1);
-            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod early;
 mod references;
+mod taken;
 
 use std::time::Duration;
 
