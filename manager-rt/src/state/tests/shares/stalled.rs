@@ -94,3 +94,30 @@ fn a_wait_without_room_is_looked_at_when_its_client_has_done_something() {
     world.effects.answers.clear();
     world.end(&clients);
 }
+
+/// Its tasks are released one after the other, and nothing else happens to the one that waits.
+#[test]
+fn a_wait_without_room_goes_on_when_another_client_removes_the_queue_of_its_tasks() {
+    let (mut world, [hoarder, other]) = world();
+    let tasks = world.open(other, "tasks", Spec::JoinableQueue { maxsize: 0, max_deliveries: 3 });
+    let task = vec![7; ITEM_BYTES];
+    for _ in 0..ITEMS {
+        let put = Op::JoinableQueue(JoinableQueueOp::Put(Raw::plain(&task)));
+        assert_eq!(world.ask(other, tasks, put), Ok(Reply::Done));
+        let get = Op::JoinableQueue(JoinableQueueOp::Get);
+        let Ok(_) = world.ask(hoarder, tasks, get) else { break };
+        world.effects.answers.clear();
+        // What counts now are the leases.
+        world.state.acknowledge(hoarder, u64::MAX);
+    }
+    let queue = world.create(other, Spec::Queue(0));
+    put(&mut world, other, queue, ITEM_BYTES).unwrap();
+    let waits = world.send(hoarder, queue, Wait::Forever, GET);
+    assert_eq!(world.answer(waits), None, "it has no room");
+    world.remove(other, "tasks");
+    world.tidy();
+    assert!(world.answer(waits).is_some_and(|answer| answer.is_ok()));
+    world.effects.answers.clear();
+    world.audit();
+    world.end(&[hoarder, other]);
+}
