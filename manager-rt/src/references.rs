@@ -180,9 +180,13 @@ impl References {
         lacking.contains(&object) && entries.get_mut(&object).is_some_and(|entry| entry.claim(connection))
     }
 
-    /// Records that an object is no longer lacking: its reference was granted, or it has ended.
-    pub(crate) fn has_regained(&self, object: ObjectId, has_ended: bool) {
+    /// Records that an object is no longer lacking: its reference was granted on this connection, or it has ended. An answer over an
+    /// earlier connection says nothing: the newest one has requested everything again, and may still be refused.
+    pub(crate) fn has_regained(&self, object: ObjectId, connection: u64, has_ended: bool) {
         let mut table = self.lock();
+        if table.entries.get(&object).is_none_or(|entry| entry.connection != connection) {
+            return;
+        }
         table.lacking.remove(&object);
         table.have_ended(has_ended.then_some(object));
         let inherited = self.note_lacking(&mut table);

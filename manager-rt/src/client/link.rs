@@ -257,12 +257,12 @@ impl Local {
         let failure = match answer {
             // If it has ended, the call itself says so.
             Ok(Ok(_)) => {
-                self.references.has_regained(object, false);
+                self.references.has_regained(object, connection.serial, false);
                 return Ok(());
             }
             // The call itself says so.
             Ok(Err(Fault::UnknownObject)) => {
-                self.references.has_regained(object, true);
+                self.references.has_regained(object, connection.serial, true);
                 return Ok(());
             }
             Ok(Err(fault)) => Failure::Refused(fault),

@@ -203,7 +203,7 @@ fn a_child_keeps_inherited_sockets_while_it_lacks_something() {
     assert!(both.claim_lacking(objects[0], 1) && !both.claim_lacking(objects[0], 1), "one thread asks");
     both.lack([objects[0]], 1);
     assert!(both.claim_lacking(objects[0], 1), "it was refused");
-    both.has_regained(objects[0], false);
+    both.has_regained(objects[0], 1, false);
     assert_eq!(both.remove(objects[0]), Some(Last { connection: 1, lingers: false }));
     assert!(both.is_lacking() && both.lock().inherited.len() == 1);
     assert_eq!(before_fork(&both), BeforeFork::Bequeath(3), "its children inherit both");
@@ -211,10 +211,16 @@ fn a_child_keeps_inherited_sockets_while_it_lacks_something() {
     assert!(!both.is_lacking() && both.lock().inherited.is_empty());
     // A new connection requests everything again.
     let again = child();
+    assert!(again.claim_lacking(objects[0], 1) && again.claim_lacking(objects[1], 1));
     assert_eq!(again.ask_for_all(2).len(), 3);
     assert!(!again.is_lacking());
+    // These threads have waited for their answers over the old connection.
     again.lack([objects[0]], 1);
+    again.has_regained(objects[0], 1, true);
+    again.has_regained(objects[1], 1, false);
     assert!(!again.is_lacking(), "an old connection says nothing about the new one");
+    assert_eq!(again.lock().inherited.len(), 1, "which has no reference yet");
+    assert_eq!(again.disinherited(objects[0]), None);
     again.has_none(2);
     assert!(again.lock().entries.values().all(|entry| entry.connection == 0));
     assert_eq!(before_fork(&again), BeforeFork::Nothing, "its children inherit the same");
