@@ -180,6 +180,7 @@ impl Local {
         };
         drop(broken);
         let outcome = self.join(target, serial, deadline.min(Deadline::after(CONNECT_PATIENCE)));
+        let outcome = outcome.inspect_err(|_| self.references.has_none(serial));
         let mut link = self.lock();
         link.state = match &outcome {
             Ok((connection, _)) => State::Connected(Arc::clone(connection)),
@@ -189,37 +190,37 @@ impl Local {
         drop(link);
         self.has_settled.notify_all();
         run(lost);
-        let (connection, Joined { mut objects, ended, refused }) =
-            outcome.inspect_err(|_| self.references.has_none(serial))?;
-        objects.retain(|object| !refused.contains(object));
-        self.references.lack(refused, serial);
-        self.references.has_own(ended);
+        let (connection, objects) = outcome?;
         // Proxies that were dropped meanwhile had no connection on which to release their references.
         let gone = self.references.missing(&objects);
         self.give_back(Some(&connection), gone, false);
         Ok(connection)
     }
 
-    /// Connects, and requests all references.
+    /// Connects, and requests all references. Returns the objects of those that it has.
     fn join(
         &self,
         target: &Target,
         serial: u64,
         deadline: Deadline,
-    ) -> Result<(Arc<Connection>, Joined), CallError> {
+    ) -> Result<(Arc<Connection>, Vec<ObjectId>), CallError> {
         let Opened { stream, epoch, agreed } = open(&target.address, target.key.as_bytes(), deadline)?;
         if epoch != target.epoch {
             return Err(CallError::Restarted);
         }
         let connection = Connection::new(stream, agreed, serial);
         self.succeed(&connection);
-        let objects = self.references.ask_for_all(serial);
-        let mut joined = Joined { objects: Vec::new(), ended: Vec::new(), refused: HashSet::new() };
+        let mut objects = self.references.ask_for_all(serial);
+        let mut joined = Joined::default();
         for some in objects.chunks(REFERENCES_AT_ONCE_MAX) {
             let outcome = joined.ask_for(&connection, some, deadline);
             outcome.map_err(|failure| Patience::at_once().error(failure, agreed))?;
         }
-        Ok((Arc::new(connection), Joined { objects, ..joined }))
+        objects.retain(|object| !joined.refused.contains(object));
+        // Any other thread that uses the connection, or forks, finds what it lacks.
+        self.references.lack(joined.refused, serial);
+        self.references.has_own(joined.ended);
+        Ok((Arc::new(connection), objects))
     }
 
     /// Requests those references to these objects again that a connection was refused before.
@@ -321,13 +322,12 @@ impl Local {
     }
 }
 
-/// What a new connection has requested.
+/// Which references a new connection has requested and does not have.
+#[derive(Default)]
 struct Joined {
-    /// All objects whose references it requested.
-    objects: Vec<ObjectId>,
-    /// Those of them that had ended.
+    /// The objects that had ended.
     ended: Vec<ObjectId>,
-    /// Those of them whose references were refused for another reason.
+    /// Those whose references were refused for another reason.
     refused: HashSet<ObjectId>,
 }
 

@@ -133,6 +133,40 @@ fn a_reference_that_is_refused_on_a_new_connection_is_requested_by_the_calls_of_
     });
 }
 
+/// What was held over the broken connection is reported as soon as other threads can use the new one.
+#[test]
+fn what_a_new_connection_lacks_is_known_before_it_can_be_used() {
+    let fake = Fake::new();
+    let (remote, mut peer) = fake.connected();
+    remote.adopt(ONE);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(move || {
+            let (call, _) = peer.call();
+            peer.answer(call, granted(1));
+            peer
+        });
+        ask(&remote, OTHER, acquire().op, Wait::Forever).unwrap();
+        let peer = server.join().unwrap();
+        let other = Arc::clone(&remote);
+        let lost = move || sender.send(other.local().references.is_lacking()).unwrap();
+        remote.watch(OTHER, 1, Box::new(lost));
+        drop(peer);
+        remote.local().present().unwrap().check();
+        let server = scope.spawn(|| {
+            let mut peer = fake.accept(EPOCH);
+            let full = Err(Fault::TooMany { limit: 1 });
+            for answer in [full.clone(), full, Ok(Reply::Done)] {
+                let (call, _) = peer.call();
+                peer.answer(call, answer);
+            }
+        });
+        ask(&remote, OTHER, manager_op(ManagerOp::Names), Wait::No).unwrap();
+        server.join().unwrap();
+    });
+    assert_eq!(receiver.try_recv(), Ok(true));
+}
+
 /// Accepts the socket of a bequest and the notice of it.
 fn bequest(fake: &Fake, peer: &mut Peer) -> UnixStream {
     let mut heirs = fake.accept_stranger().stream;
