@@ -123,8 +123,6 @@ pub(super) struct Calls {
     pub(super) is_writing: bool,
     /// The bytes to write before anything else.
     pub(super) outbox: Vec<u8>,
-    /// How often the outbox was found empty with nothing left to write: the kernel has all that was put into it before.
-    pub(super) emptied: u64,
     /// How often a writer has taken what was in the outbox, and how many of these times all of it is written.
     taken_out: u64,
     written_out: u64,
@@ -147,7 +145,6 @@ impl Calls {
             ended: None,
             is_writing: false,
             outbox: Vec::new(),
-            emptied: 0,
             taken_out: 0,
             written_out: 0,
             is_asleep: false,

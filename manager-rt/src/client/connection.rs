@@ -257,6 +257,12 @@ impl Connection {
         self.lock().outbox.len()
     }
 
+    /// Ends all calls, as a thread does that gives up one call too many, before it says so of the connection.
+    #[cfg(test)]
+    pub(super) fn end_calls(&self) {
+        self.lock().end(End::Gone);
+    }
+
     /// Returns `true` if the reader sleeps until something arrives.
     #[cfg(test)]
     pub(super) fn is_asleep(&self) -> bool {

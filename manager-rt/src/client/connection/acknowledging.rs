@@ -29,21 +29,15 @@
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 
 use super::Connection;
-use super::reading::Nobody;
 use crate::client::answer::Undo;
 use crate::limits::{ACKNOWLEDGED_BYTES_MIN, ITEM_NOTE_BYTES, TAKEN_CALLS_MAX};
 use crate::proto::version::ITEMS_SAID_SINCE;
 use crate::proto::{Answer, Payload};
 use crate::wire::control::Control;
-
-/// How long a thread waits before it looks again whether another one has written its notice.
-const OTHER_WRITER: Duration = Duration::from_micros(50);
 
 /// What a frame tells the server.
 #[derive(Debug, Clone, Copy)]
@@ -156,25 +150,8 @@ impl Connection {
         let out = pending.newest_out();
         drop(pending);
         self.has_told(report);
-        self.write_out(out, deadline);
-    }
-
-    /// Writes what was put into the outbox, or waits until another thread has.
-    fn write_out(&self, out: u64, deadline: Deadline) {
-        loop {
-            let is_full = self.flush();
-            let pending = self.lock();
-            let is_over = pending.is_written(out) || pending.ended().is_some();
-            drop(pending);
-            if is_over || !self.is_usable() || deadline.has_passed() {
-                return;
-            }
-            if is_full {
-                self.wait_for_room(deadline, &mut Nobody);
-            } else {
-                // Another thread is writing, which may take long. Nobody else wakes this one.
-                thread::park_timeout(deadline.remaining().min(OTHER_WRITER));
-            }
-        }
+        // If that fails, the server may deliver the items again: see above.
+        let written = self.write_out(out, deadline);
+        tracing::trace!(?written, "items are reported");
     }
 }

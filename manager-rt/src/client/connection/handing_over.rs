@@ -3,19 +3,13 @@
 //! If the process is killed after that, the server still reads them. The rest of the outbox would be lost with the process.
 
 use std::thread;
-use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 use mp_sys::identity::thread_number;
-use mp_sys::stream::Interest;
 
-use super::reading::Nobody;
 use super::{Connection, Failure, OUTBOX_BYTES_MAX};
 use crate::proto::{ManagerOp, ObjectId, Op, Raw, Travels};
 use crate::references::soon;
-
-/// How long to sleep while another thread writes, which reports nothing.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 impl Connection {
     /// Sends an operation as [`notice`](Self::notice) does, and makes sure that the kernel has it. Returns `false` if that takes
@@ -23,16 +17,13 @@ impl Connection {
     pub(in crate::client) fn notice_now(&self, op: ManagerOp<Raw<'_>>, deadline: Deadline) -> bool {
         let Some(calls) = soon(&self.calls, deadline) else { return false };
         drop(calls);
-        let Ok(emptied) = self.put_notice(op, 0) else { return false };
+        let Ok(out) = self.put_notice(op, 0) else { return false };
         loop {
             self.flush();
-            if self.has_emptied(emptied) {
-                return self.is_usable();
+            match self.has_written(out) {
+                Some(false) if !deadline.has_passed() => thread::yield_now(),
+                written => return written == Some(true),
             }
-            if deadline.has_passed() {
-                return false;
-            }
-            thread::yield_now();
         }
     }
 
@@ -46,26 +37,11 @@ impl Connection {
         op: ManagerOp<Raw<'_>>,
         deadline: Deadline,
     ) -> Result<(), Failure> {
-        let emptied = self.put_notice(op, thread_number())?;
-        loop {
-            let is_full = self.flush();
-            let is_written = self.has_emptied(emptied);
-            match (self.is_usable(), is_written) {
-                (false, _) => return Err(Failure::NotSent),
-                (true, true) => return Ok(()),
-                (true, false) if deadline.has_passed() => return Err(Failure::Late),
-                (true, false) if is_full => self.wait_for_room(deadline, &mut Nobody),
-                (true, false) => {
-                    // Another thread writes, and reads if it has to.
-                    let _ready =
-                        self.stream.ready(Interest::Write, deadline.min(Deadline::after(LOOK_AGAIN)));
-                    thread::yield_now();
-                }
-            }
-        }
+        let out = self.put_notice(op, thread_number())?;
+        self.write_out(out, deadline)
     }
 
-    /// Puts a notice into the outbox. Returns how often that had been emptied before.
+    /// Puts a notice into the outbox. Returns its number there.
     fn put_notice(&self, op: ManagerOp<Raw<'_>>, thread: u64) -> Result<u64, Failure> {
         let op = Op::Manager(op);
         self.check_version(op.since())?;
@@ -78,13 +54,9 @@ impl Connection {
             return Err(Failure::NotBegun);
         }
         calls.notice((self.next_call(), report.read), thread, ObjectId::MANAGER, op);
-        let emptied = calls.emptied;
+        let out = calls.newest_out();
         drop(calls);
         self.has_told(report);
-        Ok(emptied)
-    }
-
-    fn has_emptied(&self, before: u64) -> bool {
-        self.lock().emptied != before
+        Ok(out)
     }
 }

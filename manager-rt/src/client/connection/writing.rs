@@ -6,6 +6,8 @@
 
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use mp_sys::deadline::Deadline;
 use mp_sys::stream::{Interest, WriteFailure};
@@ -14,6 +16,10 @@ use super::reading::{Look, Nobody, Owner};
 use super::{Begun, Connection, Failure};
 use crate::client::calls::{Calls, End};
 use crate::wire::pieces::Pieces;
+
+/// How long a thread waits before it looks again whether another one has written its notice, at first and at most.
+const OTHER_WRITER: Duration = Duration::from_micros(50);
+const OTHER_WRITER_MAX: Duration = Duration::from_millis(1);
 
 /// How far frames got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +138,6 @@ impl Connection {
             }
             if calls.outbox.is_empty() {
                 calls.is_writing = false;
-                calls.emptied = calls.emptied.wrapping_add(1);
                 #[cfg(feature = "tokio")]
                 self.let_tasks_write(calls);
                 return false;
@@ -153,8 +158,41 @@ impl Connection {
                 calls.tasks.must_write();
                 return true;
             }
-            calls.has_written();
+            if written == bytes.len() {
+                calls.has_written();
+            }
         }
+    }
+
+    /// Writes what was put into the outbox under this number, or waits until another thread has. Reads meanwhile, if no other
+    /// thread does: a server whose answers are not read may stop reading.
+    ///
+    /// # Errors
+    /// [`Failure::NotSent`] if the connection has ended, also if the server may have received it; [`Failure::Late`].
+    pub(super) fn write_out(&self, out: u64, deadline: Deadline) -> Result<(), Failure> {
+        let mut pause = OTHER_WRITER;
+        loop {
+            let is_full = self.flush();
+            match self.has_written(out) {
+                Some(true) => return Ok(()),
+                None => return Err(Failure::NotSent),
+                Some(false) if deadline.has_passed() => return Err(Failure::Late),
+                Some(false) if is_full => self.wait_for_room(deadline, &mut Nobody),
+                Some(false) => {
+                    // Another thread is writing, which may take long. Nobody else wakes this one.
+                    thread::park_timeout(deadline.remaining().min(pause));
+                    pause = pause.saturating_mul(2).min(OTHER_WRITER_MAX);
+                }
+            }
+        }
+    }
+
+    /// Returns whether the kernel has what was put into the outbox under this number, or `None` if the connection has ended, which
+    /// empties the outbox.
+    pub(super) fn has_written(&self, out: u64) -> Option<bool> {
+        let calls = self.lock();
+        let has_ended = calls.ended().is_some() || !self.is_usable();
+        (!has_ended).then(|| calls.is_written(out))
     }
 
     /// Writes as much as the socket accepts until the deadline, or without waiting, and returns how many bytes that

@@ -1,6 +1,7 @@
 //! Proxies that leave in messages: the server must learn of it, even if this process is killed at once.
 
 use super::*;
+use crate::client::connection::Failure;
 use crate::proto::ValueOp;
 
 const ONE: ObjectId = ObjectId(11);
@@ -40,12 +41,38 @@ fn the_kernel_has_a_transit_before_the_message_leaves_although_another_thread_wr
 }
 
 #[test]
+fn a_transit_that_the_end_of_all_calls_removes_is_not_sent() {
+    let fake = Fake::new();
+    let (connection, mut peer) = fake.plain();
+    let long = vec![7; 8 << 20];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let op = Op::Value(ValueOp::Store(Raw::plain(&long)));
+            let call = Call { object: ObjectId(9), thread: 1, wait: Wait::No, op };
+            assert!(connection.call(&call, soon()).is_err(), "all calls have ended");
+        });
+        let mut head = [0; HEAD_BYTES];
+        peer.stream.read_exact(&mut head).unwrap();
+        let sender = scope.spawn(|| connection.hand_over(ManagerOp::Transit(vec![ONE]), soon()));
+        mp_sys::testing::eventually("the transit waits behind the long frame", || {
+            connection.waiting_bytes() > 0 || sender.is_finished()
+        });
+        connection.end_calls();
+        let mut rest = vec![0; Head::of(&head).unwrap().body_len.try_into().unwrap()];
+        peer.stream.read_exact(&mut rest).unwrap();
+        assert_eq!(sender.join().unwrap(), Err(Failure::NotSent));
+        connection.sever();
+        assert!(peer.frame().is_none());
+    });
+}
+
+#[test]
 fn a_transit_reads_if_the_server_waits_until_its_answers_are_read() {
     let fake = Fake::new();
     let (connection, mut peer) = fake.plain();
     // Nobody waits for the answers to what was given up.
     let late = connection.call(&acquire(), Deadline::after(Duration::ZERO));
-    assert_eq!(late, Err(super::super::connection::Failure::Late));
+    assert_eq!(late, Err(Failure::Late));
     let (late, _) = peer.call();
     assert_eq!(peer.control().1, Control::Cancel { call: late });
     std::thread::scope(|scope| {
