@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::client::connection::{Connection, Failure};
-use crate::limits::{ACKNOWLEDGED_BYTES_MIN, FRAME_BYTES_MAX, ITEM_NOTE_BYTES};
+use crate::limits::{ACKNOWLEDGED_BYTES_MIN, FRAME_BYTES_MAX, ITEM_NOTE_BYTES, TAKEN_CALLS_MAX};
 use crate::proto::version::ITEMS_SAID_SINCE;
 use crate::proto::{DictOp, QueueOp, Step};
 
@@ -15,8 +15,8 @@ fn get(op: Op<Raw<'static>>) -> Call<Raw<'static>> {
     Call { object: QUEUE, thread: 1, wait: Wait::Forever, op }
 }
 
-fn two_gets() -> [Step<Raw<'static>>; 2] {
-    [(); 2].map(|()| Step { object: QUEUE, op: Op::Queue(QueueOp::Get) })
+fn gets(count: u64) -> Vec<Step<Raw<'static>>> {
+    (0..count).map(|_| Step { object: QUEUE, op: Op::Queue(QueueOp::Get) }).collect()
 }
 
 fn item(len: usize) -> Answer<Payload> {
@@ -101,13 +101,42 @@ fn an_item_is_reported_before_its_thread_has_it_if_other_answers_can_follow() {
     });
 }
 
+/// The report comes behind a notice for which the socket has no room.
+#[test]
+fn a_thread_has_an_item_once_the_kernel_has_its_report_and_not_before() {
+    let (connection, mut peer) = Fake::new().plain();
+    let long = vec![7; 8 << 20];
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| connection.call(&acquire(), soon()));
+        let lock = peer.call().0;
+        let gets = scope.spawn(|| {
+            let got = connection.call(&get(Op::Queue(QueueOp::Get)), soon());
+            (got, connection.waiting_bytes())
+        });
+        let call = peer.call().0;
+        connection.notice(1, QUEUE, Op::Queue(QueueOp::Put(Raw::plain(&long))));
+        let before = connection.waiting_bytes();
+        assert!(before > 0);
+        peer.answer(call, item(1));
+        mp_sys::testing::eventually("the report waits", || {
+            connection.waiting_bytes() > before || gets.is_finished()
+        });
+        peer.next_of(FrameKind::Notice);
+        let (head, control) = peer.control();
+        assert_eq!((head.read, control), (1, Control::Ping));
+        assert_eq!(gets.join().unwrap(), (Ok(item(1)), 0));
+        peer.answer(lock, granted(1));
+        assert_eq!(waits.join().unwrap(), Ok(granted(1)));
+    });
+}
+
 #[test]
 fn the_items_of_a_pipeline_are_reported_together_if_other_answers_can_follow() {
     let (connection, mut peer) = Fake::new().plain();
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| connection.call(&acquire(), soon()));
         let lock = peer.call().0;
-        let pipeline = scope.spawn(|| connection.pipeline(1, &two_gets(), soon()));
+        let pipeline = scope.spawn(|| connection.pipeline(1, &gets(2), soon()));
         for call in [peer.call().0, peer.call().0] {
             peer.answer(call, item(1));
         }
@@ -124,7 +153,7 @@ fn the_items_of_a_pipeline_are_reported_together_if_other_answers_can_follow() {
 fn an_item_is_reported_by_its_call_if_an_earlier_answer_does_not_count_as_read() {
     let (connection, mut peer) = Fake::new().plain();
     std::thread::scope(|scope| {
-        let pipeline = scope.spawn(|| connection.pipeline(1, &two_gets(), soon()));
+        let pipeline = scope.spawn(|| connection.pipeline(1, &gets(2), soon()));
         let [first, second] = [(); 2].map(|()| peer.call().0);
         peer.answer(first, item(1));
         let waits = scope.spawn(|| connection.call(&get(Op::Queue(QueueOp::Get)), soon()));
@@ -136,6 +165,29 @@ fn an_item_is_reported_by_its_call_if_an_earlier_answer_does_not_count_as_read()
         peer.answer(second, item(1));
         assert!(pipeline.join().unwrap().is_ok());
     });
+}
+
+#[test]
+fn the_items_of_up_to_as_many_calls_as_the_limit_are_reported_in_one_notice_and_those_of_one_more_in_two() {
+    for count in [TAKEN_CALLS_MAX, TAKEN_CALLS_MAX + 1] {
+        let (connection, mut peer) = Fake::new().plain();
+        std::thread::scope(|scope| {
+            let earlier = scope.spawn(|| connection.pipeline(1, &gets(2), soon()));
+            let [first, second] = [(); 2].map(|()| peer.call().0);
+            peer.answer(first, item(1));
+            let pipeline = scope.spawn(|| connection.pipeline(1, &gets(count), soon()));
+            let calls: Vec<_> = (0..count).map(|_| peer.call().0).collect();
+            calls.iter().for_each(|call| peer.answer(*call, item(1)));
+            for part in calls.chunks(usize::try_from(TAKEN_CALLS_MAX).unwrap()) {
+                let (head, control) = peer.control();
+                let (first, last) = (part[0], part[part.len() - 1]);
+                assert_eq!((head.read, control), (0, Control::Taken { first, last }));
+            }
+            assert!(pipeline.join().unwrap().is_ok());
+            peer.answer(second, item(1));
+            assert!(earlier.join().unwrap().is_ok());
+        });
+    }
 }
 
 /// A server of an earlier version puts back only what is in the last answer.
