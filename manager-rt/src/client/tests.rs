@@ -24,6 +24,7 @@ use std::time::Duration;
 use mp_sys::deadline::Deadline;
 use mp_sys::handshake::{Listening, Next, Terms};
 use mp_sys::identity::thread_number;
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::connection::Connection;
 use super::{Remote, connect};
@@ -66,6 +67,9 @@ impl Fake {
     }
 
     fn accept_stranger(&self) -> Peer {
+        let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
+        let patience = PATIENCE.try_into().unwrap();
+        assert_eq!(poll(&mut listener, Some(&patience)), Ok(1), "nobody connects");
         let (stream, _) = self.listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
