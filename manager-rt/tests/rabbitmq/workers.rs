@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use manager_rt::proto::Fault;
 use manager_rt::{CallError, GetError, JoinableQueue, Manager, ObjectError, PutError};
+use mp_sys::deadline::Deadline;
+use mp_sys::ready::readable_later;
 use mp_sys::reexec::Handed;
 
 use crate::deaths::{PATIENCE, heard};
@@ -17,6 +19,10 @@ use crate::deaths::{PATIENCE, heard};
 const LINE_BYTES: usize = 9;
 /// How long a consumer waits before it looks whether the test is over.
 const LOOKS: Duration = Duration::from_millis(500);
+/// How many tasks are in the queue while producers wait. Otherwise they would have ended before most of the kills.
+const AHEAD_MAX: usize = 500;
+/// How long a producer waits before it looks whether there are fewer.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What a worker is told.
 pub(crate) struct Job {
@@ -92,6 +98,9 @@ pub(crate) fn produce(handed: Handed) -> i32 {
     let (queue, mut put, mut unsure) = (queue(&job), job.file("put"), job.file("unsure"));
     let tasks: Vec<u32> = job.tasks.clone().collect();
     for some in tasks.chunks(job.at_once) {
+        while queue.len().is_ok_and(|len| len > AHEAD_MAX) {
+            readable_later(&[], Deadline::after(PAUSE)).unwrap();
+        }
         loop {
             let outcome = match some {
                 [one] => queue.put_timeout(one, PATIENCE),

@@ -83,7 +83,8 @@ impl Mixed {
             Ok(_) | Err(CallError::Fault(Fault::UnknownName)) => {
                 self.objects.forget_tasks(object, &remover)?;
             }
-            Err(error) if is_refusal(error) => self.objects.keep_tasks(object, &remover)?, // Whoever opens the queue next finds out whether it exists.
+            Err(error) if is_refusal(error) => self.objects.keep_tasks(object, &remover)?,
+            // Whoever opens the queue next finds out whether it exists.
             Err(_) => {}
         }
         removed
