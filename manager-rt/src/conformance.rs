@@ -316,6 +316,20 @@ fn has_transactions(client: &Manager) -> bool {
     caps.transactions
 }
 
+/// Returns `true` if operations of queues can be part of transactions. Otherwise checks that the backend refuses them.
+#[track_caller]
+fn has_queue_transactions(client: &Manager) -> bool {
+    let caps = client.backend().caps();
+    if has_transactions(client) && !caps.queue_transactions {
+        let queue = client.queue::<u8>().unwrap();
+        let refused = client.transaction(|t| t.on(&queue).len());
+        let (kind, backend) = (Kind::Queue, caps.name);
+        let unsupported = CallError::Unsupported { kind, what: "transactions", backend };
+        assert_eq!(refused, Err(TransactionError::Object(ObjectError::Call(unsupported))));
+    }
+    caps.transactions && caps.queue_transactions
+}
+
 /// Checks the close of a queue by a backend that does not promise it: it closed the queue, or refused and did nothing.
 #[track_caller]
 fn assert_closed_or_refused(

@@ -45,6 +45,8 @@ pub struct Caps {
     pub kinds: Kinds,
     /// Whether several operations can run as one.
     pub transactions: bool,
+    /// Whether operations of queues can be part of them.
+    pub queue_transactions: bool,
     /// Whether waiting calls are served in the order in which they arrived.
     pub fair: bool,
     /// When others get what a dead process held.
@@ -191,6 +193,7 @@ impl Caps {
             name,
             kinds: Kinds::NONE,
             transactions: false,
+            queue_transactions: false,
             fair: false,
             death: Death::Within(Duration::MAX),
             references: References::None,
@@ -211,6 +214,7 @@ impl Caps {
         Self::new(name)
             .kinds(Kinds::ALL)
             .transactions(true)
+            .queue_transactions(true)
             .fair(true)
             .death(Death::Connection)
             .references(References::Counted)
@@ -231,6 +235,8 @@ impl Caps {
         kinds: Kinds,
         /// Sets whether [several operations can run as one](Self#structfield.transactions).
         transactions: bool,
+        /// Sets whether [operations of queues can be part of them](Self#structfield.queue_transactions).
+        queue_transactions: bool,
         /// Sets whether [waiting calls are served in order](Self#structfield.fair).
         fair: bool,
         /// Sets [when others get what a dead process held](Self#structfield.death).

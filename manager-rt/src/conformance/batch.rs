@@ -1,7 +1,8 @@
 //! Transactions and pipelines.
 
 use crate::conformance::{
-    Fixture, PATIENCE, assert_objects, has_transactions, tests, until_objects, until_waiting,
+    Fixture, PATIENCE, assert_objects, has_queue_transactions, has_transactions, tests, until_objects,
+    until_waiting,
 };
 use crate::limits::TRANSACTION_OPS_MAX;
 use crate::proto::Fault;
@@ -28,7 +29,7 @@ tests! {
 
 fn a_transaction_happens_completely_or_not_at_all(fixture: &dyn Fixture) {
     let client = fixture.client();
-    if !has_transactions(&client) {
+    if !has_queue_transactions(&client) {
         return;
     }
     let (value, queue) = (client.value(&1_u32).unwrap(), client.bounded_queue::<u8>(1).unwrap());
@@ -76,6 +77,9 @@ fn no_client_sees_a_part_of_a_transaction(fixture: &dyn Fixture) {
             writer.transaction(|t| (t.on(&a).set(&n), t.on(&b).set(&n))).unwrap();
         }
     });
+    if !has_queue_transactions(&writer) {
+        return;
+    }
     // Waiters are served after the commit.
     let queue = writer.named("queue").queue::<u32>().unwrap();
     std::thread::scope(|scope| {
@@ -91,7 +95,7 @@ fn no_client_sees_a_part_of_a_transaction(fixture: &dyn Fixture) {
 
 fn a_task_is_done_together_with_its_changes(fixture: &dyn Fixture) {
     let client = fixture.client();
-    if !has_transactions(&client) {
+    if !has_queue_transactions(&client) {
         return;
     }
     let tasks = client.joinable_queue::<u32>().unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::conformance::{Fixture, PATIENCE, has_transactions, tests};
+use crate::conformance::{Fixture, PATIENCE, has_queue_transactions, tests};
 use crate::{Array, Value};
 
 tests! {
@@ -124,7 +124,7 @@ fn batches_take_borrowed_forms(fixture: &dyn Fixture) {
     let (queue, tasks) = (client.queue::<String>().unwrap(), client.joinable_queue::<String>().unwrap());
     let (value, array) = (client.value("v").unwrap(), client.array(["x"]).unwrap());
     let space = client.namespace().unwrap();
-    if !has_transactions(&client) {
+    if !has_queue_transactions(&client) {
         return;
     }
     let outcome = client.transaction(|t| {

@@ -7,7 +7,7 @@ mod tasks;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use mp_sys::fork::Generations;
 use mp_sys::key::Key;
@@ -16,6 +16,8 @@ use mp_sys::line::Short;
 use super::rabbitmq::RabbitMq;
 use super::redis::{Claim, Redis};
 use crate::address::Address;
+#[cfg(feature = "tokio")]
+use crate::backend::Pending;
 use crate::backend::{Backend, CallError, Caps, Death, Kinds, OnLost, References, Validity, Warning};
 use crate::proto::{Answer, Call, Fault, Kind, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Step, Wait};
 
@@ -32,7 +34,7 @@ use crate::proto::{Answer, Call, Fault, Kind, ManagerOp, ObjectId, Op, Payload, 
 pub(crate) struct Mixed {
     address: Address,
     objects: Redis,
-    queues: RabbitMq,
+    queues: Arc<RabbitMq>,
     epoch: u128,
     /// The tasks that this process holds, by their leases.
     claims: Generations<Mutex<HashMap<u64, Claim>>>,
@@ -46,7 +48,13 @@ impl Mixed {
         let epochs = [objects.epoch().to_le_bytes(), queues.epoch().to_le_bytes()].concat();
         let derived = Key::default().derived(&epochs);
         let epoch = u128::from_le_bytes(derived.first_chunk().copied().unwrap_or_default());
-        Self { address: address.clone(), objects, queues, epoch, claims: Generations::new() }
+        Self {
+            address: address.clone(),
+            objects,
+            queues: Arc::new(queues),
+            epoch,
+            claims: Generations::new(),
+        }
     }
 
     /// Ends this client, as the death of its process would.
@@ -106,7 +114,7 @@ impl Backend for Mixed {
         let caps = caps.unread_returns(objects.unread_returns && queues.unread_returns);
         let caps = caps.requeue_front(queues.requeue_front).exact_counts(queues.exact_counts);
         let caps = caps.atomic_put_many(queues.atomic_put_many).closes(queues.closes);
-        let caps = caps.puts_many(queues.puts_many);
+        let caps = caps.puts_many(queues.puts_many).transactions(objects.transactions);
         let caps = caps.may_lose_on_failover(objects.may_lose_on_failover || queues.may_lose_on_failover);
         caps.value_bytes_max(objects.value_bytes_max.min(queues.value_bytes_max))
     }
@@ -118,6 +126,31 @@ impl Backend for Mixed {
             Op::Queue(op) => self.queues.call(Call { object, thread, wait, op: Op::Queue(op) }),
             Op::JoinableQueue(op) => self.tasks(object, thread, wait, op),
             op => self.objects.call(Call { object, thread, wait, op }),
+        }
+    }
+
+    /// Those of queues of items. All others need Redis, whose calls block.
+    #[cfg(feature = "tokio")]
+    fn call_async(self: Arc<Self>, call: Call<Raw<'_>>) -> Pending {
+        match call.op {
+            Op::Queue(_) => Arc::clone(&self.queues).call_async(call),
+            _ => {
+                let unsupported = CallError::unsupported(&self.caps(), Kind::Manager, "calls of async tasks");
+                Box::pin(std::future::ready(Err(unsupported)))
+            }
+        }
+    }
+
+    /// Runs the operations as one in Redis. Nothing happens in both servers as one.
+    fn transaction(&self, thread: u64, steps: Vec<Step<Raw<'_>>>) -> Result<Vec<Reply<Payload>>, CallError> {
+        let of_queue = steps.iter().find_map(|step| match step.op {
+            Op::Queue(_) => Some(Kind::Queue),
+            Op::JoinableQueue(_) => Some(Kind::JoinableQueue),
+            _ => None,
+        });
+        match of_queue {
+            Some(kind) => Err(CallError::unsupported(&self.caps(), kind, "transactions")),
+            None => self.objects.transaction(thread, steps),
         }
     }
 

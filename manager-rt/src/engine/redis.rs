@@ -269,7 +269,8 @@ impl Backend for Redis {
         let caps =
             Caps::new(NAME).kinds(Kinds::ALL).references(References::None).exact_counts(true).fair(true);
         let caps = caps.death(death).unread_returns(true).requeue_front(true);
-        caps.atomic_put_many(true).puts_many(true).closes(true).joins(true).transactions(true)
+        let caps = caps.atomic_put_many(true).puts_many(true).closes(true).joins(true);
+        caps.transactions(true).queue_transactions(true)
     }
 
     fn call(&self, call: Call<Raw<'_>>) -> Result<Reply<Payload>, CallError> {

@@ -18,7 +18,8 @@ fn the_promises_are_those_that_both_engines_keep() {
     let caps = manager.backend().caps();
     assert_eq!((caps.name, caps.kinds), ("redis+rabbitmq", Kinds::ALL));
     assert!(caps.joins && caps.unread_returns);
-    assert!(!caps.closes && !caps.fair && !caps.exact_counts && !caps.transactions);
+    assert!(!caps.closes && !caps.fair && !caps.exact_counts && !caps.queue_transactions);
+    assert!(caps.transactions);
     assert!(matches!(caps.death, Death::Within(bound) if bound >= Duration::from_secs(30)), "{caps:?}");
     assert!(caps.value_bytes_max < 16 << 20);
 }
@@ -236,4 +237,22 @@ fn whoever_waits_for_tasks_that_rabbitmq_has_lost_gets_an_error() {
     assert_eq!((queue.join_timeout(2 * PATIENCE), queue.unfinished()), (Err(lost), Ok(2)));
     manager.remove("tasks").unwrap();
     assert_eq!(tasks(&manager).join_timeout(PATIENCE), Ok(true));
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn async_tasks_can_use_the_queues_of_items() {
+    let both = Both::start();
+    let manager = Manager::connect(&both.url()).unwrap();
+    let (items, queue) = (manager.queue::<u32>().unwrap(), tasks(&manager));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        items.put_async(&5).await.unwrap();
+        assert_eq!(items.get_async().await, Ok(5));
+        let refused = queue.get_async().await.map(drop).unwrap_err();
+        let kind = Kind::Manager;
+        let unsupported =
+            CallError::Unsupported { kind, what: "calls of async tasks", backend: "redis+rabbitmq" };
+        assert_eq!(refused, GetError::Object(ObjectError::Call(unsupported)));
+    });
 }

@@ -48,7 +48,7 @@ impl Mixed {
             if let ManagerOp::Open { name, .. } = &op {
                 self.forget_removed(name)?;
             }
-            let reply = self.of_manager(&self.queues, op.clone())?;
+            let reply = self.of_manager(&*self.queues, op.clone())?;
             let Reply::Object { id, .. } = &reply else { return Err(CallError::Protocol) };
             if self.objects.know_tasks(*id, stuck.has_passed())? {
                 return Ok(reply);
@@ -64,7 +64,7 @@ impl Mixed {
         let unknown = Err(CallError::Fault(Fault::UnknownObject));
         let found = self.queues.find(object);
         if found.is_ok() && self.ask(object, Wait::No, JoinableQueueOp::Len).map(drop) == unknown {
-            let removed = self.of_manager(&self.queues, ManagerOp::Remove { name: name.to_owned() });
+            let removed = self.of_manager(&*self.queues, ManagerOp::Remove { name: name.to_owned() });
             tracing::debug!(?removed, "what somebody had left of a queue");
         } else if found != unknown {
             return found;
@@ -77,7 +77,7 @@ impl Mixed {
         let object = RabbitMq::id_of(name);
         let remover = self.objects.remove_tasks(object, new_id()?)?;
         crash::point();
-        let removed = self.of_manager(&self.queues, ManagerOp::Remove { name: name.to_owned() });
+        let removed = self.of_manager(&*self.queues, ManagerOp::Remove { name: name.to_owned() });
         crash::point();
         match removed {
             Ok(_) | Err(CallError::Fault(Fault::UnknownName)) => {
