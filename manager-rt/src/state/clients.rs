@@ -24,8 +24,10 @@ const SWEPT_AT_ONCE: usize = 2;
 const HOLD_SHARE_BYTES: usize = HOLD_BYTES + TIMER_BYTES;
 /// A waiting call, in bytes of its client's share.
 const WAITER_SHARE_BYTES: usize = WAITER_BYTES + TIMER_BYTES;
-/// How many deliveries are forgotten at once.
-const FORGOTTEN_AT_ONCE: usize = 512;
+/// How many delivered items are forgotten at once, or one delivery of more.
+pub(super) const FORGOTTEN_AT_ONCE: usize = 4_096;
+/// What forgetting a delivery takes at least, in items.
+pub(super) const FORGOTTEN_LEAST: usize = 8;
 
 /// What a client has done so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

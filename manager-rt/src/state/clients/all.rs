@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::{CLIENT_BYTES, Client, FORGOTTEN_AT_ONCE};
+use super::{CLIENT_BYTES, Client, FORGOTTEN_AT_ONCE, FORGOTTEN_LEAST};
 use crate::account::{Account, Share};
 use crate::state::step::ClientId;
 
@@ -91,9 +91,12 @@ impl Clients {
         let Some(client) = self.get_mut(id) else { return };
         client.read = client.read.max(read);
         client.forget_grants(read);
-        for _ in 0..FORGOTTEN_AT_ONCE {
-            let Some(delivery) = client.deliveries.pop_read(read) else { return };
+        let mut left = FORGOTTEN_AT_ONCE;
+        while left > 0
+            && let Some(delivery) = client.deliveries.pop_read(read)
+        {
             client.forget(&delivery);
+            left = left.saturating_sub(delivery.items.len().max(FORGOTTEN_LEAST));
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::count::count_of;
 use crate::limits::{TAKEN_CALLS_MAX, TRANSACTION_OPS_MAX};
+use crate::state::clients::{FORGOTTEN_AT_ONCE, FORGOTTEN_LEAST};
 use crate::state::work::{ENTRY, REFERENCE, VALUE};
 
 const GET: Op<Raw<'static>> = Op::Queue(QueueOp::Get);
@@ -99,4 +100,23 @@ fn items_of_as_many_calls_as_the_limit_are_forgotten_and_of_not_one_more() {
         assert_eq!(left(&world, client), more);
         world.end(&[client]);
     }
+}
+
+/// Each frame says how many answers were read, and has no later steps.
+#[test]
+fn one_frame_forgets_a_limited_number_of_items_and_not_one_delivery_more() {
+    let at_once = FORGOTTEN_AT_ONCE / FORGOTTEN_LEAST;
+    let (mut world, client, queue) = with_items(at_once + 1);
+    let acknowledge = |world: &mut World| {
+        world.state.acknowledge(client, u64::MAX);
+        left(world, client)
+    };
+    assert_eq!([(); 2].map(|()| acknowledge(&mut world)), [1, 0]);
+    for count in [FORGOTTEN_AT_ONCE, 1, FORGOTTEN_AT_ONCE] {
+        let items = vec![raw(b"a"); count];
+        assert_eq!(world.ask(client, queue, Op::Queue(QueueOp::PutMany(items))), DONE);
+        world.ask(client, queue, Op::Queue(QueueOp::GetMany(count_of(count)))).unwrap();
+    }
+    assert_eq!([(); 2].map(|()| acknowledge(&mut world)), [2, 0], "a page is not divided");
+    world.end(&[client]);
 }
