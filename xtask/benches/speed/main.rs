@@ -175,6 +175,7 @@ fn left_out(row: &Row, setup: &Setup) -> Option<&'static str> {
     match row.needs {
         Some(Tool::Python) if setup.python.is_none() => return Some("no python3"),
         Some(Tool::Redis | Tool::RedisOverTls) if !setup.has_redis => return Some("no redis-server"),
+        Some(Tool::RabbitMq) if !managers::has_rabbitmq() => return Some("no rabbitmq-server"),
         Some(Tool::RedisOverTls) if !managers::has_tls() => return Some("no openssl, or Redis without TLS"),
         _ => {}
     }

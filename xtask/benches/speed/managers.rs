@@ -24,8 +24,10 @@ mod latency;
 mod locks;
 mod long_pipeline;
 mod memory;
+mod on_rabbitmq;
 mod on_redis;
 mod pipeline;
+mod rabbitmq;
 mod redis;
 mod redis_client;
 mod redis_tls;
@@ -38,6 +40,7 @@ mod turns;
 use anyhow::{Context, Result};
 use manager_rt::Manager;
 
+pub(crate) use self::rabbitmq::has_rabbitmq;
 pub(crate) use self::redis::has_redis;
 pub(crate) use self::redis_tls::has_tls;
 use crate::placement::Placement;
@@ -116,6 +119,7 @@ pub(crate) fn rows() -> Vec<Row> {
     }
     rows.extend(over_tcp());
     rows.extend(on_redis().map(|row| Row { needs: Some(Tool::Redis), ..row }));
+    rows.extend(on_rabbitmq().map(|row| Row { needs: Some(Tool::RabbitMq), ..row }));
     let percent = (Unit::Percent, Pick::Median);
     rows.extend([
         row("manager_idle", Any, percent, most(1.0), idle::server),
@@ -197,6 +201,14 @@ fn on_redis() -> impl Iterator<Item = Row> {
         row("redis_death_to_next_holder", Placement::Any, longest, Target::at_most(5.0), on_redis::death),
     ]
     .into_iter()
+}
+
+/// Rows about queues in RabbitMQ, beside a client that does the same.
+fn on_rabbitmq() -> impl Iterator<Item = Row> {
+    use Placement::Any;
+    let micros = (Unit::Micros, Pick::Median);
+    let single = Target::at_most_times(0.2, "single");
+    [row("manager_on_rabbitmq_put_many", Any, micros, single, on_rabbitmq::put_many)].into_iter()
 }
 
 /// Starts a manager whose server runs on the CPU of member 1 of the row's processes. It ends with this process.

@@ -30,6 +30,8 @@ pub(crate) enum Tool {
     Redis,
     /// The same, built with TLS, and `openssl`.
     RedisOverTls,
+    /// `rabbitmq-server`.
+    RabbitMq,
 }
 
 /// Makes the contestants of a row.
