@@ -7,7 +7,7 @@
 //! | `epoll_echo` | the same, with an event loop around the answering side |
 //! | `redis` | `SET` and `GET` over Redis's local socket by a client that writes the bytes itself and sleeps in `read` |
 //! | `redis_spinning` | the same client, which never sleeps |
-//! | `bare` | the crate `redis`, with plain commands on a connection of its own |
+//! | `bare` | the crate `redis` or `lapin`, with plain commands on a connection of its own |
 //! | `rslock` | the crate `rslock`, locks in Redis with its own settings |
 //! | `python` | `multiprocessing.Manager` |
 //!
@@ -207,8 +207,13 @@ fn on_redis() -> impl Iterator<Item = Row> {
 fn on_rabbitmq() -> impl Iterator<Item = Row> {
     use Placement::Any;
     let micros = (Unit::Micros, Pick::Median);
-    let single = Target::at_most_times(0.2, "single");
-    [row("manager_on_rabbitmq_put_many", Any, micros, single, on_rabbitmq::put_many)].into_iter()
+    let (bare, single) = (Target::at_most_times(1.3, "bare"), Target::at_most_times(0.2, "single"));
+    [
+        row("manager_on_rabbitmq_item", Any, micros, bare, on_rabbitmq::item),
+        row("manager_on_rabbitmq_task", Any, micros, bare, on_rabbitmq::task),
+        row("manager_on_rabbitmq_put_many", Any, micros, single, on_rabbitmq::put_many),
+    ]
+    .into_iter()
 }
 
 /// Starts a manager whose server runs on the CPU of member 1 of the row's processes. It ends with this process.

@@ -1,4 +1,4 @@
-//! A separate RabbitMQ with ports and a folder of its own.
+//! A separate RabbitMQ with ports and a folder of its own, and the crate `lapin` on connections of its own.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -6,7 +6,15 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
+use futures_core::Stream;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 /// Where Debian has it. The program in the path is a wrapper.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -19,6 +27,8 @@ wait
 epmd -port "$ERL_EPMD_PORT" -kill > /dev/null 2>&1
 rm -rf "$HOME"
 "#;
+/// The mode of messages that RabbitMQ writes to its disk.
+const PERSISTENT: u8 = 2;
 
 /// Whether RabbitMQ is installed.
 pub(crate) fn has_rabbitmq() -> bool {
@@ -87,5 +97,66 @@ impl Drop for RabbitMq {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
         let _ended = self.guard.wait();
+    }
+}
+
+/// The crate `lapin` as its examples use it, with a connection for each direction.
+pub(super) struct Bare {
+    runtime: Runtime,
+    publishes: Channel,
+    takes: Channel,
+    queue: &'static str,
+    consumer: Option<Consumer>,
+    _connections: [Connection; 2],
+}
+
+impl Bare {
+    /// Declares a queue of a type, and consumes from it if the server is to send its messages at once.
+    pub(super) fn new(url: &str, queue: &'static str, kind: &str, consumes: bool) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (connections, publishes, takes, consumer) = runtime.block_on(async {
+            let connect = || Connection::connect(url, ConnectionProperties::default());
+            let connections = [connect().await?, connect().await?];
+            let (publishes, takes) =
+                (connections[0].create_channel().await?, connections[1].create_channel().await?);
+            publishes.confirm_select(ConfirmSelectOptions::default()).await?;
+            takes.basic_qos(1, BasicQosOptions::default()).await?;
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+            let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            takes.queue_declare(queue.into(), durable, arguments).await?;
+            let mut consumer = None;
+            if consumes {
+                let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+                consumer = Some(takes.basic_consume(queue.into(), "".into(), options, none).await?);
+            }
+            anyhow::Ok((connections, publishes, takes, consumer))
+        })?;
+        Ok(Self { runtime, publishes, takes, queue, consumer, _connections: connections })
+    }
+
+    /// Puts a message, waits for its confirmation, takes it and acknowledges it.
+    pub(super) fn pass(&mut self, message: &[u8]) -> Result<()> {
+        let Self { runtime, publishes, takes, queue, consumer, .. } = self;
+        runtime.block_on(async {
+            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+            let put = publishes.basic_publish("".into(), (*queue).into(), options, message, properties);
+            if put.await?.await? != Confirmation::Ack(None) {
+                bail!("a message was refused");
+            }
+            let acker = match consumer {
+                Some(consumer) => {
+                    let next = std::future::poll_fn(|cx| std::pin::Pin::new(&mut *consumer).poll_next(cx));
+                    next.await.context("no more messages")??.acker
+                }
+                None => {
+                    let got = takes.basic_get((*queue).into(), BasicGetOptions::default()).await?;
+                    got.context("no message")?.delivery.acker
+                }
+            };
+            acker.ack(BasicAckOptions::default()).await?;
+            Ok(())
+        })
     }
 }
