@@ -29,17 +29,21 @@ struct Running {
     _folder: tempfile::TempDir,
 }
 
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("manager.sock");
+    (folder, path)
+}
+
 impl Running {
     fn start(builder: ServerBuilder) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("manager.sock");
+        let (folder, path) = place();
         Self::serve(builder.bind(&path).unwrap(), path, folder)
     }
 
     /// Starts a server whose steps are as short as possible.
     fn start_slow(builder: ServerBuilder) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("manager.sock");
+        let (folder, path) = place();
         let mut server = builder.bind(&path).unwrap();
         server.work.set_step(1);
         Self::serve(server, path, folder)
@@ -89,16 +93,6 @@ fn operations_are_answered_one_by_one_and_in_one_write() {
         assert_eq!(client.answer().0, call, "answers come in the order of the calls");
     }
     assert_eq!(client.ask(value, GET), Ok(Reply::Value(Payload::copy(Raw::plain(&[99])))));
-}
-
-#[test]
-fn a_long_value_survives_a_round_trip() {
-    let server = Running::start(Server::builder());
-    let mut client = server.client();
-    let long = vec![7; 3 << 20];
-    let value = client.open("v", Spec::Value(Raw::plain(b"")));
-    client.ask(value, Op::Value(ValueOp::Set(Raw::plain(&long)))).unwrap();
-    assert_eq!(client.ask(value, GET), Ok(Reply::Value(Payload::copy(Raw::plain(&long)))));
 }
 
 #[test]

@@ -8,6 +8,9 @@
 //! The unfinished frames of all connections of a server have an account together. A frame that does not fit is reported
 //! at once, and its bytes are skipped. So the client that sent it gets an error, and its connection goes on.
 
+#[cfg(feature = "server")]
+mod back;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -267,12 +270,6 @@ impl Inbound {
         // Memory is reserved where bytes are collected. There may be more than the frame needs.
         let room = body.capacity().min(body_len(*head)).saturating_sub(body.len());
         (room > 0).then_some((body, room))
-    }
-
-    /// Puts back a long frame that could not be run, so that [`next`](Self::next) returns it again.
-    #[cfg(feature = "server")]
-    pub(crate) fn put_back(&mut self, head: Head, body: Bytes) {
-        self.back = Some((head, body));
     }
 
     /// Keeps bytes for the next turn: the frames that were not run, and the beginning of an incomplete one. If they are

@@ -8,6 +8,16 @@ fn long_set(client: &mut Client, value: ObjectId, byte: u8) -> Vec<u8> {
 }
 
 #[test]
+fn a_long_value_survives_a_round_trip() {
+    let server = Running::start(Server::builder());
+    let mut client = server.client();
+    let long = vec![7; 3 << 20];
+    let value = client.open("v", Spec::Value(Raw::plain(b"")));
+    client.ask(value, Op::Value(ValueOp::Set(Raw::plain(&long)))).unwrap();
+    assert_eq!(client.ask(value, GET), Ok(Reply::Value(Payload::copy(Raw::plain(&long)))));
+}
+
+#[test]
 fn what_follows_a_long_frame_is_run_after_it() {
     let server = Running::start(Server::builder());
     let mut client = server.client();
