@@ -44,6 +44,12 @@ pub const FILE_NAME_BYTES_MAX: usize = 230;
 pub const SNAPSHOTS_WAITING_MAX: usize = 16;
 /// The most operations in one transaction.
 pub const TRANSACTION_OPS_MAX: usize = 4_096;
+/// The most calls that travel in one frame. A server runs them without a look at other clients, which takes about 20 us.
+pub const CALLS_TOGETHER_MAX: u16 = 128;
+/// The most bytes of the body of such a frame. Whoever adds a call that is longer sends it in a frame of its own.
+pub const CALLS_TOGETHER_BYTES_MAX: usize = 16 << 10;
+/// The bytes of values in answers after which a server stops to run the calls of such a frame, and writes first.
+pub const ANSWERS_TOGETHER_BYTES: usize = 16 << 10;
 /// The most calls of one connection that wait at the same time.
 pub const WAITING_CALLS_MAX: usize = 16_384;
 /// The most locks, permits and tasks that left with unread answers and that the server remembers for each connection.

@@ -60,6 +60,7 @@ pub(crate) mod snapshot;
 mod snapshot_fault;
 mod step;
 mod table;
+mod together;
 mod undo;
 mod unfinished;
 mod value;

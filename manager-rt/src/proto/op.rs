@@ -41,6 +41,36 @@ pub enum Op<P> {
     Array(ArrayOp<P>),
 }
 
+impl<P> Op<P> {
+    /// Returns `true` if it never waits, changes or reads one place of one container, and needs only the object itself. Such
+    /// operations may travel in one frame: see [`FrameKind::Calls`](crate::wire::frame::FrameKind::Calls).
+    #[must_use]
+    pub const fn is_light(&self) -> bool {
+        match self {
+            Self::Dict(op) => !matches!(
+                op,
+                DictOp::PopItem
+                    | DictOp::Extend(_)
+                    | DictOp::Clear
+                    | DictOp::FetchAddMany(_)
+                    | DictOp::Page { .. }
+            ),
+            Self::List(op) => matches!(
+                op,
+                ListOp::Push(_)
+                    | ListOp::Get(_)
+                    | ListOp::Set(..)
+                    | ListOp::Store(..)
+                    | ListOp::Len
+                    | ListOp::CompareExchange { .. }
+            ),
+            Self::Array(op) => !matches!(op, ArrayOp::Read { .. } | ArrayOp::Write { .. }),
+            Self::Value(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// The kind and the initial state of a new object.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

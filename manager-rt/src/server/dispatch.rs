@@ -6,6 +6,7 @@ use crate::state::{Caller, Effects, Heard, State};
 use crate::wire::control::Control;
 use crate::wire::decode::whole;
 use crate::wire::frame::FrameKind;
+use crate::wire::together::Together;
 
 /// Runs the request in a frame, unless it has to be repeated later. A frame that is not a request, or one beyond a
 /// limit, is refused, and the stream goes on, since its frames are still whole.
@@ -37,7 +38,11 @@ pub(crate) fn run(
                 None => tracing::debug!(%fault, "a notice is refused"),
             },
         },
-        FrameKind::Welcome | FrameKind::Reply | FrameKind::Fault => {
+        FrameKind::Calls(count) => match Together::of(body) {
+            Some(mut together) => return state.apply_together(caller, (&mut together, count), effects),
+            None => state.refuse_together(caller, (Fault::Malformed, count), effects),
+        },
+        FrameKind::Welcome | FrameKind::Reply | FrameKind::Fault | FrameKind::Answers(_) => {
             state.refuse(caller, Fault::Malformed, effects);
         }
     }

@@ -333,7 +333,7 @@ impl EventLoop {
                 let cpu = if peer.newest.is_in_crowd { CROWDED } else { cpu };
                 match &answered.names {
                     Some(names) => peer.outbound.names(answered.call, names.count, &names.pages, cpu),
-                    None => peer.outbound.answer(answered.call, &answered.answer, cpu),
+                    None => peer.outbound.answers(answered.call, &answered.answer, &answered.more, cpu),
                 }
                 self.make_dirty(slot);
             }

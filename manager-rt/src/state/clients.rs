@@ -64,6 +64,8 @@ pub(super) struct Client {
     /// The number of answers so far, and of those that the client has read, as far as it has said.
     answers: u64,
     pub(super) read: u64,
+    /// The number of calls so far that were answered together with another one.
+    pub(super) joined: u64,
     /// The number of notices so far.
     pub(super) notices: u64,
     /// Whether it has asked for a snapshot.
@@ -99,6 +101,7 @@ impl Client {
             unfinished: None,
             answers: 0,
             read: 0,
+            joined: 0,
             notices: 0,
             has_asked: false,
             looks: 0,
@@ -250,7 +253,7 @@ impl Client {
 
     /// Returns how many operations of the client were finished.
     pub(super) const fn operations(&self) -> u64 {
-        self.answers.wrapping_add(self.notices)
+        self.answers.wrapping_add(self.joined).wrapping_add(self.notices)
     }
 
     /// Returns what the client has done so far.

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 
+use crate::count::count_of;
 use crate::limits::{NAME_BYTES_MAX, WAITING_CALLS_MAX};
 use crate::proto::{Answer, Fault, ObjectId, Payload, Raw, Reply, Wait};
 use crate::state::charges::Memory;
@@ -124,7 +125,24 @@ impl Core {
         if let Some(to) = self.clients.get_mut(client) {
             to.count_answer();
             self.operations = self.operations.wrapping_add(1);
-            self.outbox.push(Answered { client, call, answer, names: None });
+            self.outbox.push(Answered { client, call, answer, more: Vec::new(), names: None });
+            self.may_have_room(client);
+        }
+    }
+
+    /// Answers several calls whose numbers follow one another.
+    pub(super) fn answer_together(
+        &mut self,
+        (client, call): (ClientId, u64),
+        answer: Answer<Payload>,
+        more: Vec<Answer<Payload>>,
+    ) {
+        if let Some(to) = self.clients.get_mut(client) {
+            to.count_answer();
+            let others = count_of(more.len());
+            to.joined = to.joined.wrapping_add(others);
+            self.operations = self.operations.wrapping_add(1).wrapping_add(others);
+            self.outbox.push(Answered { client, call, answer, more, names: None });
             self.may_have_room(client);
         }
     }
@@ -144,7 +162,7 @@ impl Core {
             to.count_answer();
             self.operations = self.operations.wrapping_add(1);
             let names = Some(Box::new(names));
-            self.outbox.push(Answered { client, call, answer: DONE, names });
+            self.outbox.push(Answered { client, call, answer: DONE, more: Vec::new(), names });
         }
     }
 

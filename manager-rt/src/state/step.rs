@@ -40,6 +40,8 @@ pub struct Answered {
     pub call: u64,
     /// The answer.
     pub answer: Answer<Payload>,
+    /// The answers to the calls whose numbers follow, which are sent in one frame with it.
+    pub more: Vec<Answer<Payload>>,
     /// The names that the answer lists, if they were encoded in steps. The answer itself is then without them.
     pub names: Option<Box<EncodedNames>>,
 }
@@ -134,6 +136,13 @@ pub enum Heard {
     /// that has arrived is done, including the ends of clients: a process that has seen another one end must not find
     /// what that one held. Or earlier calls are not finished, so repeat the call after [`State::tidy`](super::State::tidy).
     Unsettled,
+    /// Of several calls in one frame, this many were answered, and the others are as many bytes at the end of the frame.
+    Partly {
+        /// The calls that were answered.
+        done: u16,
+        /// The bytes of the others.
+        left: usize,
+    },
 }
 
 /// The number of a connection. It is never reused.

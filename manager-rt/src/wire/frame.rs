@@ -7,12 +7,15 @@
 //! | 0..4 | the length of the body |
 //! | 4 | the kind of the frame: [`FrameKind`] |
 //! | 5 | the CPU that the sender ran on, plus one; 0 if unknown; 255 from a server: do not spin |
-//! | 6..8 | zeros |
+//! | 6..8 | how many calls or answers are together in the body, if the kind says so; otherwise zeros |
 //! | 8..16 | the number of the call, chosen by the client and repeated in the answer |
 //! | 16..24 | how many answers the client has read; zeros in an answer |
 //!
 //! The body of a call is a [`Call`], that of a transaction is a list of [`Step`]s, and that of an answer is a [`Reply`]
 //! or a [`Fault`], each in the format of `postcard`. A body with bytes left over is malformed.
+//!
+//! Several calls on one object that do not wait can be in one frame: see [`FrameKind::Calls`]. Their numbers follow one
+//! another from that in the head. Their answers come in one frame or several: see [`FrameKind::Answers`].
 //!
 //! Before the first frame, both sides prove in a [handshake](mp_sys::handshake) that they have the key, and agree on a
 //! version of the protocol: see `terms`.
@@ -20,6 +23,7 @@
 pub use mp_sys::handshake::Terms;
 use mp_sys::handshake::{Offer, Versions};
 
+use crate::limits::CALLS_TOGETHER_MAX;
 use crate::proto::version::{NEWEST, OLDEST};
 #[cfg(doc)]
 use crate::proto::{Call, Fault, Reply, Step};
@@ -59,33 +63,55 @@ pub(crate) const CROWDED: u8 = u8::MAX;
 
 /// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum FrameKind {
-    /// The server's first frame: its epoch.
-    Welcome = 1,
-    /// A [`Call`].
-    Call = 2,
-    /// A list of [`Step`]s: either all are done or none.
-    Transaction = 3,
-    /// A call without an answer: errors are not reported.
-    Notice = 4,
-    /// The answer to an operation that succeeded: a [`Reply`].
-    Reply = 5,
-    /// The answer to an operation that failed: a [`Fault`].
-    Fault = 6,
+    /// The server's first frame: its epoch. Its number is 1.
+    Welcome,
+    /// A [`Call`]; 2.
+    Call,
+    /// A list of [`Step`]s: either all are done or none; 3.
+    Transaction,
+    /// A call without an answer: errors are not reported; 4.
+    Notice,
+    /// The answer to an operation that succeeded: a [`Reply`]; 5.
+    Reply,
+    /// The answer to an operation that failed: a [`Fault`]; 6.
+    Fault,
+    /// This many calls of one thread on one object: the object, the thread, and the operations; 7. Each of them
+    /// [is light](crate::proto::Op::is_light).
+    Calls(u16),
+    /// This many answers to calls whose numbers follow one another; 8. Each is a 0 and a [`Reply`], or a 1 and a [`Fault`].
+    Answers(u16),
 }
 
 impl FrameKind {
-    const fn of(byte: u8) -> Option<Self> {
-        Some(match byte {
-            1 => Self::Welcome,
-            2 => Self::Call,
-            3 => Self::Transaction,
-            4 => Self::Notice,
-            5 => Self::Reply,
-            6 => Self::Fault,
+    #[inline]
+    const fn of(byte: u8, count: u16) -> Option<Self> {
+        Some(match (byte, count) {
+            (1, 0) => Self::Welcome,
+            (2, 0) => Self::Call,
+            (3, 0) => Self::Transaction,
+            (4, 0) => Self::Notice,
+            (5, 0) => Self::Reply,
+            (6, 0) => Self::Fault,
+            (7, 1..=CALLS_TOGETHER_MAX) => Self::Calls(count),
+            (8, 1..=CALLS_TOGETHER_MAX) => Self::Answers(count),
             _ => return None,
         })
+    }
+
+    /// Returns the number of the kind, and how many calls or answers are together.
+    #[inline]
+    const fn numbers(self) -> (u8, u16) {
+        match self {
+            Self::Welcome => (1, 0),
+            Self::Call => (2, 0),
+            Self::Transaction => (3, 0),
+            Self::Notice => (4, 0),
+            Self::Reply => (5, 0),
+            Self::Fault => (6, 0),
+            Self::Calls(count) => (7, count),
+            Self::Answers(count) => (8, count),
+        }
     }
 }
 
@@ -112,8 +138,10 @@ impl Head {
         // The ranges are within the array, which the compiler checks.
         let mut bytes = [0; HEAD_BYTES];
         bytes[..4].copy_from_slice(&self.body_len.to_le_bytes());
-        bytes[4] = self.kind as u8;
+        let (kind, count) = self.kind.numbers();
+        bytes[4] = kind;
         bytes[5] = self.cpu;
+        bytes[6..8].copy_from_slice(&count.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.call.to_le_bytes());
         bytes[16..].copy_from_slice(&self.read.to_le_bytes());
         bytes
@@ -124,11 +152,11 @@ impl Head {
     #[must_use]
     pub fn of(bytes: &[u8; HEAD_BYTES]) -> Option<Self> {
         let (body_len, rest) = bytes.split_first_chunk()?;
-        let ([kind, cpu, 0, 0], rest) = rest.split_first_chunk()? else { return None };
+        let ([kind, cpu, few, many], rest) = rest.split_first_chunk()?;
         let (call, read) = rest.split_first_chunk()?;
         Some(Self {
             body_len: u32::from_le_bytes(*body_len),
-            kind: FrameKind::of(*kind)?,
+            kind: FrameKind::of(*kind, u16::from_le_bytes([*few, *many]))?,
             cpu: *cpu,
             call: u64::from_le_bytes(*call),
             read: u64::from_le_bytes(*read.first_chunk()?),
@@ -164,10 +192,23 @@ mod tests {
         assert_eq!(Head::of(&bytes), Some(head));
         let expected = *b"\x04\x03\x02\x01\x04\x09\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x4d\0\0\0\0\0\0\0";
         assert_eq!(bytes, expected, "peers of all versions read it");
-        for (place, wrong) in [(4, 0), (4, 7), (6, 1), (7, 1)] {
+        for (place, wrong) in [(4, 0), (4, 7), (4, 8), (4, 9), (6, 1), (7, 1)] {
             let mut bytes = bytes;
             bytes[place] = wrong;
             assert_eq!(Head::of(&bytes), None, "byte {place} = {wrong}");
+        }
+    }
+
+    #[test]
+    fn a_head_says_how_many_calls_or_answers_follow_up_to_the_limit_and_not_one_more() {
+        let most = CALLS_TOGETHER_MAX;
+        for (count, is_head) in [(0, false), (1, true), (most, true), (most + 1, false)] {
+            for (number, kind) in [(7, FrameKind::Calls(count)), (8, FrameKind::Answers(count))] {
+                let head = Head { body_len: 1, kind, cpu: 0, call: 2, read: 3 };
+                let bytes = head.to_bytes();
+                assert_eq!((bytes[4], &bytes[6..8]), (number, &count.to_le_bytes()[..]));
+                assert_eq!(Head::of(&bytes), is_head.then_some(head));
+            }
         }
     }
 }

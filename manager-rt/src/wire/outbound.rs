@@ -6,16 +6,18 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::iter;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use postcard::ser_flavors::Flavor;
-use serde::Serialize;
+use serde::ser::SerializeTuple;
+use serde::{Serialize, Serializer};
 
 use crate::account::{Account, Charge, Share, charged};
 use crate::count::count_of;
 use crate::proto::version::{ITEMS_SAID_SINCE, OLDEST};
-use crate::proto::{Answer, Payload, Reply};
+use crate::proto::{Answer, Fault, Payload, Reply};
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
 /// The most slices passed to one system call.
@@ -164,6 +166,22 @@ impl Outbound {
         self.end_answer();
     }
 
+    /// Adds the answer to a call, and those to the calls whose numbers follow, in one frame.
+    pub(crate) fn answers(&mut self, call: u64, first: &Answer<Payload>, more: &[Answer<Payload>], cpu: u8) {
+        if more.is_empty() {
+            return self.answer(call, first, cpu);
+        }
+        let version = self.version.unwrap_or(OLDEST);
+        let count = u16::try_from(more.len()).unwrap_or(u16::MAX).saturating_add(1);
+        let mut long = Vec::new();
+        for reply in iter::once(first).chain(more).flatten() {
+            reply.each_value(&mut |value| long.extend(value.long_bytes().cloned()));
+        }
+        let body = InTurn { first, more, version };
+        self.frame(FrameKind::Answers(count), call, cpu, &body, long);
+        self.end_answer();
+    }
+
     /// Adds a list of names that were encoded before: their number, and the bytes of their pages. These are shared.
     pub(crate) fn names(&mut self, call: u64, count: u64, pages: &[Bytes], cpu: u8) {
         let empty = Reply::<Payload>::Names(Vec::new());
@@ -302,6 +320,32 @@ impl Outbound {
             }
             self.recharge();
         }
+    }
+}
+
+/// Several answers, in the form that a version knows. They are encoded one after the other.
+struct InTurn<'a> {
+    first: &'a Answer<Payload>,
+    more: &'a [Answer<Payload>],
+    version: u16,
+}
+
+impl Serialize for InTurn<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.more.len().saturating_add(1))?;
+        for answer in iter::once(self.first).chain(self.more) {
+            match answer {
+                Ok(reply) => match reply.known_to(self.version) {
+                    Some(older) => tuple.serialize_element(&Ok::<_, Fault>(older))?,
+                    None => tuple.serialize_element(&Ok::<_, Fault>(reply))?,
+                },
+                Err(fault) => {
+                    let fault = fault.known_to(self.version);
+                    tuple.serialize_element(&Err::<Reply<Payload>, _>(fault))?;
+                }
+            }
+        }
+        tuple.end()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::server::peer::Peer;
 use crate::state::{Caller, ClientId, Heard};
 use crate::wire::frame::{FrameKind, Head};
 use crate::wire::inbound::{Frame, Garbage, Inbound, Keeping};
+use crate::wire::together::Together;
 
 /// Out of this many frames that are little work, one is preceded by a look at the clock. They take a microsecond together, and
 /// a look takes a tenth of what one of them does.
@@ -95,7 +96,7 @@ impl EventLoop {
             }
             let units = self.state.units();
             light_frames = if units > UNITS_PER_LOOK { 0 } else { light_frames.wrapping_add(1) };
-            if !bytes.is_empty() && clock.is_over(self.frame_at, units) {
+            if (!bytes.is_empty() || inbound.has_back()) && clock.is_over(self.frame_at, units) {
                 // Without memory for the rest, its calls are refused here, too, and the turn soon ends.
                 no_room = self.keep(client, inbound, bytes, memory)?;
                 if no_room.is_none() {
@@ -135,8 +136,13 @@ impl EventLoop {
             self.refuse_frame(client, head, fault);
             return Ok(false);
         }
-        if self.run_frame(client, is_settled, head, body, &long) != Heard::Unsettled {
-            return Ok(false);
+        match self.run_frame(client, is_settled, head, body, &long) {
+            Heard::Done => return Ok(false),
+            Heard::Partly { done, left } => {
+                self.put_rest_back((client, inbound), head, body, (done, left));
+                return Ok(false);
+            }
+            Heard::Unsettled => {}
         }
         let rest = if is_long { behind } else { from_here };
         let no_room = self.keep(client, inbound, rest, memory)?;
@@ -155,6 +161,24 @@ impl EventLoop {
             inbound.put_back(head, long);
         }
         Ok(true)
+    }
+
+    /// Puts back those of several calls that were not run, so that they come next. Without memory for them, they are refused.
+    fn put_rest_back(
+        &mut self,
+        (client, inbound): (ClientId, &mut Inbound),
+        head: Head,
+        body: &[u8],
+        (done, left): (u16, usize),
+    ) {
+        let FrameKind::Calls(count) = head.kind else { return };
+        let body = Together::of(body).map_or_else(Vec::new, |together| together.with_last(left));
+        let (kind, call) =
+            (FrameKind::Calls(count.saturating_sub(done)), head.call.wrapping_add(u64::from(done)));
+        let head = Head { body_len: u32::try_from(body.len()).unwrap_or(u32::MAX), kind, call, ..head };
+        if let Err(full) = inbound.put_rest_back(head, body) {
+            self.refuse_frame(client, head, full.into());
+        }
     }
 
     /// Keeps the rest of what was read for the next turn. An incomplete frame for which there is no memory is answered. Returns
@@ -205,7 +229,12 @@ impl EventLoop {
         if head.kind != FrameKind::Notice {
             let (frame, now) = (&Bytes::new(), now_nanos());
             let caller = Caller { client, call: head.call, now, frame, is_settled: true };
-            self.state.refuse(caller, fault, &mut self.effects);
+            match head.kind {
+                FrameKind::Calls(count) => {
+                    self.state.refuse_together(caller, (fault, count), &mut self.effects);
+                }
+                _ => self.state.refuse(caller, fault, &mut self.effects),
+            }
         }
     }
 

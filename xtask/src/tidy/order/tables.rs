@@ -81,7 +81,17 @@ const MANAGER_RT_STATE: Order = Order {
     folder: "manager-rt/src/state",
     rows: &[
         &["report", "snapshot"],
-        &["backlog", "bequests", "condition", "continued", "ending", "exchange", "lines", "manager"],
+        &[
+            "backlog",
+            "bequests",
+            "condition",
+            "continued",
+            "ending",
+            "exchange",
+            "lines",
+            "manager",
+            "together",
+        ],
         &["self"],
         &["commit"],
         &["bodies", "observed"],
