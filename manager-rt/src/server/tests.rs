@@ -8,6 +8,7 @@ mod memory;
 mod refused;
 #[cfg(feature = "tcp")]
 mod remote;
+mod together;
 mod versions;
 
 use std::io::{Read, Write};

@@ -21,6 +21,7 @@ mod sessions;
 mod shares;
 mod snapshots;
 mod steps;
+mod together;
 mod traces;
 
 use std::collections::HashMap;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::proto::{Answer, Call, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Spec, Wait};
 use crate::wire::control::Control;
 use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
+use crate::wire::together::Whose;
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -93,6 +94,52 @@ impl Client {
         [&head.to_bytes()[..], &body].concat()
     }
 
+    /// Returns a frame of calls on one object, the next ones.
+    pub(crate) fn bytes_of_calls(&mut self, object: ObjectId, ops: &[Op<Raw<'_>>]) -> Vec<u8> {
+        let count = u16::try_from(ops.len()).unwrap();
+        let ops: Vec<u8> = ops.iter().flat_map(|op| postcard::to_allocvec(op).unwrap()).collect();
+        self.bytes_of_encoded(object, count, &ops)
+    }
+
+    /// Returns a frame of so many calls on one object, the next ones, with these bytes as their operations.
+    pub(crate) fn bytes_of_encoded(&mut self, object: ObjectId, count: u16, ops: &[u8]) -> Vec<u8> {
+        let call = self.calls + 1;
+        self.calls += u64::from(count);
+        let body = [&*postcard::to_allocvec(&Whose { object, thread: 1 }).unwrap(), ops].concat();
+        let body_len = u32::try_from(body.len()).unwrap();
+        let head = Head { body_len, kind: FrameKind::Calls(count), cpu: 0, call, read: self.read };
+        [&head.to_bytes()[..], &body].concat()
+    }
+
+    /// Returns the answers in the next frame, or the one, and the number of the first call.
+    pub(crate) fn answers(&mut self) -> (u64, Vec<Answer<Payload>>) {
+        let (head, body) = self.frame();
+        self.read += 1;
+        let FrameKind::Answers(count) = head.kind else {
+            return (head.call, vec![answer_in(head.kind, &body)]);
+        };
+        let (mut rest, mut answers) = (&*body, Vec::new());
+        for _ in 0..count {
+            let (answer, behind) = postcard::take_from_bytes(rest).unwrap();
+            answers.push(answer);
+            rest = behind;
+        }
+        assert!(rest.is_empty());
+        (head.call, answers)
+    }
+
+    /// Returns the answers to the newest `count` calls, in however many frames they come.
+    pub(crate) fn answers_to(&mut self, count: usize) -> Vec<Answer<Payload>> {
+        let (mut all, mut next) = (Vec::new(), self.calls + 1 - u64::try_from(count).unwrap());
+        while all.len() < count {
+            let (first, answers) = self.answers();
+            assert_eq!(first, next, "the answers are in order");
+            next += u64::try_from(answers.len()).unwrap();
+            all.extend(answers);
+        }
+        all
+    }
+
     pub(crate) fn send(&mut self, object: ObjectId, wait: Wait, op: Op<Raw<'_>>) {
         let bytes = self.bytes_of(object, wait, op);
         self.stream.write_all(&bytes).unwrap();
@@ -110,12 +157,7 @@ impl Client {
     pub(crate) fn answer(&mut self) -> (u64, Answer<Payload>) {
         let (head, body) = self.frame();
         self.read += 1;
-        let answer = match head.kind {
-            FrameKind::Reply => Ok(postcard::from_bytes(&body).unwrap()),
-            FrameKind::Fault => Err(postcard::from_bytes(&body).unwrap()),
-            other => panic!("{other:?}"),
-        };
-        (head.call, answer)
+        (head.call, answer_in(head.kind, &body))
     }
 
     #[expect(clippy::panic_in_result_fn, reason = "the error is one of the manager's answers")]
@@ -148,5 +190,14 @@ impl Client {
         let ended = self.stream.read_to_end(&mut Vec::new());
         // A reset is also an end: the bytes that were sent last were not read.
         assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+    }
+}
+
+#[expect(clippy::panic_in_result_fn, reason = "the error is one of the manager's answers")]
+fn answer_in(kind: FrameKind, body: &[u8]) -> Answer<Payload> {
+    match kind {
+        FrameKind::Reply => Ok(postcard::from_bytes(body).unwrap()),
+        FrameKind::Fault => Err(postcard::from_bytes(body).unwrap()),
+        other => panic!("{other:?}"),
     }
 }

@@ -288,3 +288,19 @@ fn a_frame_fits_into_the_share_of_its_client_up_to_the_limit_and_not_one_byte_mo
     drop(inbound);
     assert_eq!((share.used().2, whole.used()), (0, 0));
 }
+
+#[test]
+fn the_calls_of_a_frame_that_are_left_come_next_if_there_is_memory_for_them() {
+    let whole = Account::new(100);
+    let frames = Account::part_of(&whole, Room::Frames, 100);
+    let mut inbound = Inbound::within(&frames);
+    let head = Head { body_len: 40, kind: FrameKind::Calls(2), cpu: 0, call: 8, read: 0 };
+    inbound.put_rest_back(head, vec![7; 40]).unwrap();
+    assert!(inbound.has_back() && !inbound.is_between_frames());
+    assert_eq!(whole.used(), 40, "what is kept is charged");
+    assert_eq!(hear(&mut inbound, &frame(10, b"x")), [(8, None), (10, None)]);
+    assert_eq!((inbound.has_back(), whole.used()), (false, 0));
+    let _values = whole.charge(100 + RESERVE_BYTES_MIN);
+    assert!(inbound.put_rest_back(head, vec![7; 40]).is_err());
+    assert!(inbound.is_between_frames());
+}
