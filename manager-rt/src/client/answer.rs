@@ -1,6 +1,7 @@
 //! Decoding answers, and undoing answers that no thread waits for any more.
 
 use bytes::Bytes;
+use postcard::take_from_bytes;
 use serde::Deserialize;
 
 use self::Unreadable::Malformed;
@@ -42,10 +43,44 @@ pub(super) fn decode(kind: FrameKind, body: &[u8], frame: &Bytes) -> Result<Answ
     }
 }
 
+/// Removes and returns the first of several answers. Long values keep `frame`, if the body lies in it.
+///
+/// # Errors
+/// [`Unreadable`].
+pub(super) fn take_first(answers: &mut &[u8], frame: &Bytes) -> Result<Answer<Payload>, Unreadable> {
+    let (answer, rest) = take_from_bytes::<Answer<Raw<'_>>>(answers).map_err(|_| why_first(answers))?;
+    *answers = rest;
+    Ok(answer.map(|reply| owned(reply, frame)))
+}
+
+/// Removes and returns the first of several answers as it would be in a frame of its own: the kind and the body of that.
+///
+/// # Errors
+/// [`Unreadable`].
+pub(super) fn split_first<'a>(answers: &mut &'a [u8]) -> Result<(FrameKind, &'a [u8]), Unreadable> {
+    let whole = *answers;
+    let (answer, rest) = take_from_bytes::<Answer<Raw<'_>>>(whole).map_err(|_| why_first(whole))?;
+    *answers = rest;
+    let kind = if answer.is_ok() { FrameKind::Reply } else { FrameKind::Fault };
+    let first = whole.get(..whole.len().saturating_sub(rest.len())).unwrap_or_default();
+    // The number that says which of them it is takes one byte.
+    Ok((kind, first.get(1..).unwrap_or_default()))
+}
+
+/// Returns why the first of several answers cannot be decoded.
+#[cold]
+fn why_first(answers: &[u8]) -> Unreadable {
+    why_not(answers, |answers| Some(take_from_bytes::<Answer<Raw<'_>>>(answers).ok()?.0))
+}
+
 /// Returns why a body cannot be decoded, by decoding it again.
 #[cold]
 fn why<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Unreadable {
-    match limited::within(usize::MAX, body, whole::<T>) {
+    why_not(body, whole::<T>)
+}
+
+fn why_not<'a, T>(body: &'a [u8], decode: impl FnOnce(&'a [u8]) -> Option<T>) -> Unreadable {
+    match limited::within(usize::MAX, body, decode) {
         Err(Fault::UnknownOperation { table, number, .. }) => Unreadable::Unknown { table, number },
         _ => Malformed,
     }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::answer::Unreadable::Malformed;
-use super::answer::{Undo, decode};
+use super::answer::Unreadable::{self, Malformed};
+use super::answer::{Undo, decode, split_first, take_first};
 use super::calls::Calls;
 use super::inbox::{Body, Inbox};
 use crate::proto::{Answer, Call, ObjectId, Payload, Raw};
@@ -36,6 +36,9 @@ pub(crate) fn answers(input: &[u8]) {
         place.iter_mut().zip(now).for_each(|(place, byte)| *place = *byte);
         rest = later;
         let outcome = inbox.took(now.len(), |head, body| {
+            if let FrameKind::Answers(count) = head.kind {
+                return deliver_all(&mut calls, (head, count), body, &mut read);
+            }
             if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {
                 return Err(Malformed);
             }
@@ -59,6 +62,27 @@ pub(crate) fn answers(input: &[u8]) {
         calls.abandon(call, (call, read));
     }
     check_notices(&calls.outbox);
+}
+
+/// Enters several answers, as the reader does for its own calls and for those of other threads.
+#[expect(clippy::panic_in_result_fn, reason = "a difference is a finding")]
+fn deliver_all(
+    calls: &mut Calls,
+    (head, count): (Head, u16),
+    body: Body<'_>,
+    read: &mut u64,
+) -> Result<(), Unreadable> {
+    let body = body.into_bytes();
+    let (mut own, mut others) = (&*body, &*body);
+    for call in (head.call..=u64::MAX).take(count.into()) {
+        let answer = take_first(&mut own, &body)?;
+        let (kind, one) = split_first(&mut others)?;
+        assert_eq!(own.len(), others.len(), "both find the end of an answer");
+        assert_eq!(understand(kind, one).as_ref(), Some(&answer), "both find the same answer");
+        calls.deliver(Head { kind, call, ..head }, Bytes::copy_from_slice(one), *read)?;
+    }
+    *read = read.saturating_add(1);
+    if own.is_empty() { Ok(()) } else { Err(Malformed) }
 }
 
 /// Makes calls of every kind that can be given up, and gives up some of them.

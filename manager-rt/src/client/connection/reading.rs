@@ -3,6 +3,7 @@
 //! One thread reads for all. It waits for a slice, in one system call. If nothing arrives, it waits until something
 //! does, or until a thread leaves a rest that the socket did not accept (see [`super::super::alarm`]).
 
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -13,11 +14,11 @@ use mp_sys::stream::{Interest, ReadFailure, SLICE};
 
 use super::Connection;
 use crate::client::answer::Unreadable::{self, Malformed};
-use crate::client::answer::decode;
+use crate::client::answer::{decode, split_first, take_first};
 use crate::client::calls::{Calls, End};
 use crate::client::inbox::{Body, Inbox};
 use crate::proto::{Answer, Payload};
-use crate::wire::frame::{CROWDED, FrameKind};
+use crate::wire::frame::{CROWDED, FrameKind, Head};
 
 /// See [`CROWDED`].
 const CROWDED_CPU: u32 = CROWDED as u32 - 1;
@@ -125,6 +126,11 @@ impl Owner for Own {
     }
 }
 
+/// Checks that nothing follows the last answer of a frame, before its call is answered.
+fn check_rest(answers: &[u8], left: u16) -> Result<(), Unreadable> {
+    if left > 1 || answers.is_empty() { Ok(()) } else { Err(Malformed) }
+}
+
 impl Connection {
     /// Reads for all threads until the reader's own calls are answered, its time is over, or the connection ends.
     pub(super) fn lead(&self, own: &mut impl Owner, mut inbox: Box<Inbox>, deadline: Deadline) {
@@ -172,28 +178,27 @@ impl Connection {
         // The lock is taken once for the answers of all other threads.
         let mut calls = None;
         let outcome = inbox.took(count, |head, body| {
-            if !matches!(head.kind, FrameKind::Reply | FrameKind::Fault) {
-                return Err(Malformed);
-            }
             if self.stream.is_near() {
                 self.peer_cpu.store(u32::from(head.cpu), Ordering::Relaxed);
             }
             let read = self.read.load(Ordering::Relaxed);
-            if own.owns(head.call) {
-                let answer = match &body {
-                    Body::Lent(body) => decode(head.kind, body, &Bytes::new())?,
-                    Body::Own(body) => decode(head.kind, body, body)?,
-                };
-                if own.holds_back(head.call) {
+            match head.kind {
+                FrameKind::Reply | FrameKind::Fault if own.owns(head.call) => {
+                    let answer = match &body {
+                        Body::Lent(body) => decode(head.kind, body, &Bytes::new())?,
+                        Body::Own(body) => decode(head.kind, body, body)?,
+                    };
+                    self.keep_own(own, &mut calls, (head.call, answer), read)?;
+                }
+                FrameKind::Reply | FrameKind::Fault => {
                     let calls = calls.get_or_insert_with(|| self.lock());
-                    calls.hold_back_run(head.call, read);
+                    is_undoing |= calls.deliver(head, body.into_bytes(), read)?;
                     self.hold_back(calls);
                 }
-                own.keep(head.call, answer)?;
-            } else {
-                let calls = calls.get_or_insert_with(|| self.lock());
-                is_undoing |= calls.deliver(head, body.into_bytes(), read)?;
-                self.hold_back(calls);
+                FrameKind::Answers(count) => {
+                    is_undoing |= self.enter_all(own, &mut calls, (head, count), &body, read)?;
+                }
+                _ => return Err(Malformed),
             }
             self.read.store(read.saturating_add(1), Ordering::Release);
             Ok(())
@@ -209,6 +214,56 @@ impl Connection {
             self.flush();
         }
         outcome
+    }
+
+    /// Keeps an answer of the reader itself.
+    #[inline]
+    fn keep_own<'c>(
+        &'c self,
+        own: &mut impl Owner,
+        calls: &mut Option<MutexGuard<'c, Calls>>,
+        (call, answer): (u64, Answer<Payload>),
+        read: u64,
+    ) -> Result<(), Unreadable> {
+        if own.holds_back(call) {
+            let calls = calls.get_or_insert_with(|| self.lock());
+            calls.hold_back_run(call, read);
+            self.hold_back(calls);
+        }
+        own.keep(call, answer)
+    }
+
+    /// Hands each of several answers in one frame to its call. Returns `true` if one has to be undone.
+    fn enter_all<'c>(
+        &'c self,
+        own: &mut impl Owner,
+        calls: &mut Option<MutexGuard<'c, Calls>>,
+        (head, count): (Head, u16),
+        body: &Body<'_>,
+        read: u64,
+    ) -> Result<bool, Unreadable> {
+        let none = Bytes::new();
+        let (mut answers, frame): (&[u8], _) = match body {
+            Body::Lent(body) => (body, &none),
+            Body::Own(body) => (body, body),
+        };
+        let mut is_undoing = false;
+        for place in 0..count {
+            let call = head.call.wrapping_add(u64::from(place));
+            if own.owns(call) {
+                let answer = take_first(&mut answers, frame)?;
+                check_rest(answers, count.saturating_sub(place))?;
+                self.keep_own(own, calls, (call, answer), read)?;
+            } else {
+                let (kind, body) = split_first(&mut answers)?;
+                check_rest(answers, count.saturating_sub(place))?;
+                let calls = calls.get_or_insert_with(|| self.lock());
+                let head = Head { kind, call, ..head };
+                is_undoing |= calls.deliver(head, Bytes::copy_from_slice(body), read)?;
+                self.hold_back(calls);
+            }
+        }
+        Ok(is_undoing)
     }
 
     /// Waits for bytes, and puts them into the inbox. Waits at most a slice, or, if the connection `is_quiet`, until
