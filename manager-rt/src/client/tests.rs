@@ -15,6 +15,7 @@ mod tasks;
 mod transit;
 mod versions;
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -33,6 +34,7 @@ use crate::backend::{Backend, CallError};
 use crate::proto::{Answer, Call, ConditionOp, LockOp, ManagerOp, ObjectId, Op, Payload, Raw, Reply, Wait};
 use crate::wire::control::Control;
 use crate::wire::frame::{self, FrameKind, HEAD_BYTES, Head};
+use crate::wire::together::{Together, Whose};
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -73,7 +75,7 @@ impl Fake {
         let (stream, _) = self.listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Peer { stream }
+        Peer { stream, others: VecDeque::new() }
     }
 
     /// Returns a client, and the server's end of its connection.
@@ -99,6 +101,8 @@ impl Fake {
 /// The server's end of a connection.
 struct Peer {
     stream: UnixStream,
+    /// The calls of a frame with several that come next.
+    others: VecDeque<(Head, Vec<u8>)>,
 }
 
 impl Peer {
@@ -142,8 +146,26 @@ impl Peer {
         }
     }
 
-    /// Returns the next frame, or `None` at the end.
+    /// Returns the next frame, or `None` at the end. Several calls in one frame come as if each had one of its own.
     fn frame(&mut self) -> Option<(Head, Vec<u8>)> {
+        if let Some(next) = self.others.pop_front() {
+            return Some(next);
+        }
+        let (head, body) = self.frame_as_sent()?;
+        let FrameKind::Calls(count) = head.kind else { return Some((head, body)) };
+        let mut together = Together::of(&body).unwrap();
+        for call in (head.call..).take(count.into()) {
+            let Whose { object, thread } = together.whose;
+            let op = together.next(usize::MAX).unwrap();
+            let body = postcard::to_allocvec(&Call { object, thread, wait: Wait::No, op }).unwrap();
+            let body_len = u32::try_from(body.len()).unwrap();
+            self.others.push_back((Head { body_len, kind: FrameKind::Call, call, ..head }, body));
+        }
+        self.others.pop_front()
+    }
+
+    /// Returns the next frame as the client has sent it, or `None` at the end.
+    fn frame_as_sent(&mut self) -> Option<(Head, Vec<u8>)> {
         let mut head = [0; HEAD_BYTES];
         self.stream.read_exact(&mut head).ok()?;
         let head = Head::of(&head).unwrap();

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 3 | the first one whose numbers are fixed |
 //! | 4 | sides offer a range of versions; an unknown number is an answer instead of the end of the connection; the server lists names in pages, sorts lists and makes arrays in steps, and keeps what a forked child inherits |
-//! | 5 | permits, and places at barriers, are known by tokens; a leased lock says how long its call waited; a full manager says what is full; a manager reports what happens in it, and saves its objects; a client that connects again says which connection it replaces; a client says which items it has read before another answer can follow |
+//! | 5 | permits, and places at barriers, are known by tokens; a leased lock says how long its call waited; a full manager says what is full; a manager reports what happens in it, and saves its objects; a client that connects again says which connection it replaces; a client says which items it has read before another answer can follow; light calls on one object travel together, and so do their answers |
 
 /// The oldest version that this build knows.
 pub const OLDEST: u16 = 3;
@@ -17,5 +17,7 @@ pub const OLDEST: u16 = 3;
 pub const NEWEST: u16 = 5;
 /// From this version on, a client has said which items it has read before another answer can follow them.
 pub(crate) const ITEMS_SAID_SINCE: u16 = 5;
+/// From this version on, light calls on one object may travel in one frame.
+pub(crate) const CALLS_TOGETHER_SINCE: u16 = 5;
 /// The version of a number whose line does not name one.
 pub(super) const FIRST: u16 = 3;

@@ -4,6 +4,7 @@ use mp_sys::adaptive::current_cpu;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
+use crate::count::count_of;
 use crate::limits::FRAME_BYTES_MAX;
 use crate::proto::Fault;
 use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
@@ -40,6 +41,16 @@ pub(crate) fn frame_around(
 /// [`Fault::TooLarge`]. Then the buffer is unchanged.
 pub(crate) fn without_numbers(into: &mut Vec<u8>, call: u64, body: &impl Serialize) -> Result<(), Fault> {
     append(into, Head { body_len: 0, kind: FrameKind::Call, cpu: 0, call, read: 0 }, body, &[]).map(drop)
+}
+
+/// Appends a part of a body, which ends at `end` at the latest.
+///
+/// # Errors
+/// [`Fault::TooLarge`]. Then the buffer may contain a part of it.
+pub(crate) fn body(into: &mut Vec<u8>, part: &impl Serialize, end: usize) -> Result<(), Fault> {
+    let writer = Writer { end, into, long: &[], left_out: None };
+    let written = postcard::serialize_with_flavor(part, writer);
+    written.map(drop).map_err(|_| Fault::TooLarge { limit: count_of(FRAME_BYTES_MAX) })
 }
 
 /// Adds a number to those of the calls in all frames, and enters how many answers were read.

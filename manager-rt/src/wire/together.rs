@@ -11,7 +11,10 @@
 use postcard::take_from_bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{CALLS_TOGETHER_BYTES_MAX, CALLS_TOGETHER_MAX};
 use crate::proto::{Fault, ObjectId, Op, Raw, limited};
+use crate::wire::encode;
+use crate::wire::frame::{FrameKind, HEAD_BYTES, Head};
 
 /// Whose calls they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,5 +73,58 @@ impl<'a> Together<'a> {
         // Two numbers can be encoded.
         let whose = postcard::to_allocvec(&self.whose).unwrap_or_default();
         [&*whose, last].concat()
+    }
+}
+
+/// A frame at the end of a buffer that takes more calls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Open {
+    whose: Whose,
+    /// Where it begins.
+    start: usize,
+    count: u16,
+}
+
+impl Open {
+    /// Appends a call to the frame, or to a new one that begins with this number. Returns `None` if the operation is too long, and
+    /// then nothing has changed.
+    pub(crate) fn add(
+        open: Option<Self>,
+        into: &mut Vec<u8>,
+        (whose, call): (Whose, u64),
+        op: &Op<Raw<'_>>,
+    ) -> Option<Self> {
+        let end = into.len();
+        let has_room = |open: &Self| {
+            open.whose == whose
+                && open.count < CALLS_TOGETHER_MAX
+                && end.saturating_sub(open.start) < CALLS_TOGETHER_BYTES_MAX / 2
+        };
+        let open = open.filter(has_room).or_else(|| Self::begin(into, whose, call))?;
+        let end_max = open.start.saturating_add(HEAD_BYTES).saturating_add(CALLS_TOGETHER_BYTES_MAX);
+        if encode::body(into, op, end_max).is_err() {
+            into.truncate(end);
+            return None;
+        }
+        let open = Self { count: open.count.saturating_add(1), ..open };
+        open.enter(into)?;
+        Some(open)
+    }
+
+    fn begin(into: &mut Vec<u8>, whose: Whose, call: u64) -> Option<Self> {
+        let start = into.len();
+        let head = Head { body_len: 0, kind: FrameKind::Calls(0), cpu: 0, call, read: 0 };
+        into.extend_from_slice(&head.to_bytes());
+        encode::body(into, &whose, usize::MAX).ok()?;
+        Some(Self { whose, start, count: 0 })
+    }
+
+    /// Enters the length and the number of calls into the head.
+    fn enter(&self, into: &mut [u8]) -> Option<()> {
+        let len = into.len().saturating_sub(self.start).saturating_sub(HEAD_BYTES);
+        let head = into.get_mut(self.start..)?.first_chunk_mut::<HEAD_BYTES>()?;
+        head[..4].copy_from_slice(&u32::try_from(len).ok()?.to_le_bytes());
+        head[6..8].copy_from_slice(&self.count.to_le_bytes());
+        Some(())
     }
 }

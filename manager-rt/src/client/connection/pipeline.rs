@@ -19,6 +19,7 @@ use crate::client::answer::Unreadable::{self, Malformed};
 use crate::client::answer::{Undo, decode};
 use crate::client::calls::{Arrived, Calls};
 use crate::count::{count_of, index_of};
+use crate::proto::version::CALLS_TOGETHER_SINCE;
 use crate::proto::{Answer, Fault, Payload, Raw, Step, Travels};
 use crate::wire::recorded::Recorded;
 
@@ -157,6 +158,9 @@ impl Connection {
         deadline: Deadline,
     ) -> Result<(), Failure> {
         self.check_version(portion.since())?;
+        if self.agreed.version < CALLS_TOGETHER_SINCE {
+            portion.separate();
+        }
         if let Some(run) = run {
             return self.write_portion(run, portion, deadline);
         }

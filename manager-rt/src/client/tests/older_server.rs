@@ -69,6 +69,19 @@ fn batches_mix_operations_of_both_versions() {
 }
 
 #[test]
+fn a_pipeline_of_light_operations_has_a_frame_for_each() {
+    with_older(|manager, _| {
+        let dict = manager.dict::<u32, u32>().unwrap();
+        let count = 3_000;
+        let set =
+            manager.pipeline(|p| (0..count).map(|key| p.on(&dict).insert(&key, &key)).collect::<Vec<_>>());
+        assert!(set.unwrap().into_iter().all(|old| old == Ok(())));
+        let got = manager.pipeline(|p| (0..count).map(|key| p.on(&dict).get(&key)).collect::<Vec<_>>());
+        assert!(got.unwrap().into_iter().zip(0..).all(|(value, key)| value == Ok(Some(key))));
+    });
+}
+
+#[test]
 fn names_come_all_at_once() {
     with_older(|manager, _| {
         assert!(manager.names().unwrap().is_empty());

@@ -218,3 +218,124 @@ fn a_pipeline_whose_server_ends_is_neither_lost_nor_repeated() {
     });
     assert_eq!(connection.pipeline(1, &gets(2), soon()), Err(Failure::NotSent));
 }
+
+/// Answers all calls of the next frame with the indices that they ask for, in one frame.
+fn answer_together(peer: &mut Peer, place: impl Fn(u64) -> Answer<Payload>) -> u16 {
+    let (head, body) = peer.frame_as_sent().unwrap();
+    let FrameKind::Calls(count) = head.kind else { panic!("{head:?}") };
+    let mut together = Together::of(&body).unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        let Ok(Op::List(ListOp::Get(index))) = together.next(usize::MAX) else { panic!("a get") };
+        answers.extend(postcard::to_allocvec(&place(index)).unwrap());
+    }
+    peer.say(FrameKind::Answers(count), head.call, &answers);
+    count
+}
+
+/// A fault for each third index, and otherwise a value that is long for some.
+fn answer_of(index: u64) -> Answer<Payload> {
+    if index.is_multiple_of(3) {
+        return Err(Fault::Index { index, len: 1 });
+    }
+    let len = if index.is_multiple_of(1_000) { 40_000 } else { 30 };
+    Ok(Reply::Value(Payload::copy(Raw::plain(&vec![7; len]))))
+}
+
+#[test]
+fn several_answers_in_a_frame_reach_their_calls() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut left = MANY;
+            while left > 0 {
+                left -= u64::from(answer_together(&mut peer, answer_of));
+            }
+        });
+        let answers = connection.pipeline(1, &gets(MANY), soon()).unwrap();
+        assert_eq!(answers, (0..MANY).map(answer_of).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_thread_that_reads_hands_several_answers_of_a_frame_over() {
+    let (connection, mut peer) = Fake::new().plain();
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            let reader = scope.spawn(|| connection.call(&acquire(), Deadline::NEVER));
+            let (waiting, _) = peer.call();
+            let pipeline = scope.spawn(|| connection.pipeline(1, &gets(MANY), soon()));
+            let mut left = MANY;
+            while left > 0 {
+                left -= u64::from(answer_together(&mut peer, answer_of));
+            }
+            assert_eq!(pipeline.join().unwrap(), Ok((0..MANY).map(answer_of).collect::<Vec<_>>()));
+            peer.answer(waiting, granted(1));
+            assert_eq!(reader.join().unwrap(), Ok(granted(1)));
+        }
+    });
+}
+
+#[test]
+fn answers_that_come_too_late_are_taken_and_release_their_references() {
+    let (connection, mut peer) = Fake::new().plain();
+    let given_up = connection.pipeline(3, &gets(3), Deadline::after(Duration::from_millis(50)));
+    assert_eq!(given_up, Err(Failure::Late));
+    std::thread::scope(|scope| {
+        let inside = 9_u64.to_le_bytes();
+        let value = || Ok(Reply::Value(Payload::copy(Raw { bytes: b"a proxy", ids: &inside })));
+        assert_eq!(answer_together(&mut peer, |_| value()), 3);
+        let reader = scope.spawn(|| connection.call(&any_call(), soon()));
+        let (mut detached, mut cancelled) = (0, 0);
+        let call = loop {
+            let (head, body) = peer.frame().unwrap();
+            match Control::of(&body) {
+                Some(Control::Cancel { .. }) => cancelled += 1,
+                Some(other) => panic!("{other:?}"),
+                None if head.kind == FrameKind::Call => break head.call,
+                None => {
+                    detached += 1;
+                }
+            }
+        };
+        peer.answer(call, Ok(Reply::Done));
+        assert_eq!(reader.join().unwrap(), Ok(Ok(Reply::Done)));
+        while detached < 3 {
+            assert!(matches!(peer.notice(), Op::Manager(ManagerOp::Detach { .. })));
+            detached += 1;
+        }
+        assert_eq!(cancelled, 3);
+    });
+}
+
+#[test]
+fn several_answers_that_are_not_what_the_head_says_end_the_connection() {
+    let done = postcard::to_allocvec::<Answer<Payload>>(&Ok(Reply::Done)).unwrap();
+    let bodies =
+        [Vec::new(), done.clone(), done.repeat(3), [&done[..], &[2]].concat(), [&[2], &done[..]].concat()];
+    for body in bodies {
+        let (connection, mut peer) = Fake::new().plain();
+        std::thread::scope(|scope| {
+            let pipeline = scope.spawn(|| connection.pipeline(1, &gets(2), soon()));
+            let (head, _) = peer.frame_as_sent().unwrap();
+            peer.say(FrameKind::Answers(2), head.call, &body);
+            assert_eq!(pipeline.join().unwrap(), Err(Failure::Unreadable(Unreadable::Malformed)), "{body:?}");
+        });
+    }
+    // For a call that has its answer already, or that nobody has sent.
+    for calls in [[0, 0], [2, 2]] {
+        let (connection, mut peer) = Fake::new().plain();
+        std::thread::scope(|scope| {
+            let pipeline = scope.spawn(|| connection.pipeline(1, &gets(2), soon()));
+            let (head, _) = peer.frame_as_sent().unwrap();
+            for call in calls {
+                peer.say(FrameKind::Answers(1), head.call + call, &done);
+            }
+            assert_eq!(
+                pipeline.join().unwrap(),
+                Err(Failure::Unreadable(Unreadable::Malformed)),
+                "{calls:?}"
+            );
+        });
+    }
+}
