@@ -8,6 +8,7 @@ use crate::limits::ANSWERS_TOGETHER_BYTES;
 use crate::proto::{Answer, Fault, Op, Payload, Raw, Wait};
 use crate::state::State;
 use crate::state::context::{Context, Outcome, Target};
+use crate::state::kinds::Body;
 use crate::state::step::{Caller, Effects, Heard};
 use crate::state::work::STEP_UNITS;
 use crate::wire::together::Together;
@@ -30,6 +31,7 @@ impl State {
         }
         let target = Target { object, thread: together.whose.thread, wait: Wait::No };
         let (slot, room) = (self.core.registry.slot(object), self.decoded_bytes_max());
+        self.look_ahead(slot, together, (count, room));
         let mut run_next = |state: &mut Self, call| {
             let op = together.next(room)?;
             state.run_light(Caller { call, ..caller }, (target, slot), op)
@@ -47,6 +49,20 @@ impl State {
         self.core.answer_together((caller.client, caller.call), first, more);
         self.settle(effects);
         if done < count { Heard::Partly { done, left: together.rest_len() } } else { Heard::Done }
+    }
+
+    /// Looks at the places of a large dict that the calls will need. A processor waits for many of them at the same time, and
+    /// for those of one call after the other.
+    fn look_ahead(&self, slot: Option<usize>, together: &Together<'_>, (count, room): (u16, usize)) {
+        let Some(Body::Dict(dict)) = slot.and_then(|slot| self.bodies.get(slot)) else { return };
+        if !dict.is_large() {
+            return;
+        }
+        let mut ahead = *together;
+        for _ in 0..count {
+            let Ok(Op::Dict(op)) = ahead.next(room) else { return };
+            dict.look_ahead(&op);
+        }
     }
 
     /// Refuses several calls, whose numbers follow that of the caller.
