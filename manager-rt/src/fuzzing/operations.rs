@@ -4,6 +4,9 @@ mod data;
 
 use std::sync::LazyLock;
 
+use bytes::Bytes;
+
+use crate::count::count_of;
 use crate::fuzzing::bytes::Source;
 use crate::fuzzing::objects::{specs, to_manager};
 use crate::fuzzing::unknown;
@@ -14,6 +17,7 @@ use crate::proto::{
 };
 use crate::wire::control::Control;
 use crate::wire::frame::FrameKind;
+use crate::wire::together::Whose;
 
 /// The most steps of one input.
 const STEPS_MAX: u32 = 400;
@@ -63,7 +67,13 @@ impl Run<'_> {
                 let number = self.number(who);
                 self.world.send(who, kind, number, &Call { object, thread, wait, op });
             }
-            172..=179 => {
+            176..=179 => {
+                let (at, object) = self.object();
+                let count = self.source.below(12).saturating_add(1);
+                let ops: Vec<_> = (0..count).map(|_| self.next_operation_of(at)).collect();
+                self.together(who, object, &ops);
+            }
+            172..=175 => {
                 let ((_, object), number) = (self.object(), self.number(who));
                 let call = unknown::call(object, &mut self.source);
                 self.world.send(who, FrameKind::Call, number, &call);
@@ -98,6 +108,22 @@ impl Run<'_> {
         }
     }
 
+    fn next_operation_of(&mut self, kind: usize) -> Op<Payload> {
+        self.source = self.input.record(RECORD_BYTES);
+        self.operation_of(kind)
+    }
+
+    /// Sends several calls in one frame.
+    fn together(&mut self, who: usize, object: ObjectId, ops: &[Op<Payload>]) {
+        let Some(newest) = self.calls.get_mut(who) else { return };
+        let number = newest.saturating_add(1);
+        *newest = newest.saturating_add(count_of(ops.len()));
+        let mut body = postcard::to_allocvec(&Whose { object, thread: 0 }).unwrap_or_default();
+        ops.iter().for_each(|op| body.extend(postcard::to_allocvec(op).unwrap_or_default()));
+        let (kind, body) = (FrameKind::Calls(u16::try_from(ops.len()).unwrap_or(1)), Bytes::from(body));
+        self.world.hear(who, kind, number, &body, &body);
+    }
+
     fn transaction_step(&mut self) -> Step<Payload> {
         self.source = self.input.record(RECORD_BYTES);
         // As in a separate record, the first two bytes choose the client and the operation.
@@ -127,7 +153,12 @@ impl Run<'_> {
         let (at, object) = self.object();
         // The first objects are one of each kind, in this order.
         let kind = if self.source.small() % 16 == 15 { self.source.below(14) } else { at };
-        let op = match kind {
+        (object, self.operation_of(kind))
+    }
+
+    /// Makes an operation of a kind of object.
+    fn operation_of(&mut self, kind: usize) -> Op<Payload> {
+        match kind {
             0 | 1 => Op::Lock(self.lock()),
             2 => Op::Condition(self.condition()),
             3 | 4 => Op::Semaphore(self.semaphore()),
@@ -141,8 +172,7 @@ impl Run<'_> {
             12 => Op::Dict(self.dict()),
             13 => Op::Namespace(self.namespace()),
             _ => self.any(),
-        };
-        (object, op)
+        }
     }
 
     fn any(&mut self) -> Op<Payload> {

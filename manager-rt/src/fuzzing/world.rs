@@ -30,6 +30,7 @@ use crate::state::{Caller, ClientId, Departure, Effects, Heard, Limits, State};
 use crate::wire::control::Control;
 use crate::wire::decode::whole;
 use crate::wire::frame::FrameKind;
+use crate::wire::together::Together;
 
 /// The most bytes that the manager may take.
 const MEMORY_BYTES: usize = 48 << 10;
@@ -123,6 +124,9 @@ impl World {
     /// Processes a frame of a client. If the body may be kept, it lies in `frame`.
     pub(super) fn hear(&mut self, who: usize, kind: FrameKind, number: u64, body: &[u8], frame: &Bytes) {
         let Some(client) = self.members.get(who).map(|member| member.id) else { return };
+        if let FrameKind::Calls(count) = kind {
+            return self.hear_together((client, number, count), body, frame);
+        }
         let before = self.state.info();
         let unknown = unknown::in_body(kind, body, self.state.decoded_bytes_max());
         let seen = (kind == FrameKind::Transaction).then(|| self.snapshot());
@@ -163,11 +167,38 @@ impl World {
         self.check();
     }
 
+    /// Processes a frame with several calls. Each of them is answered.
+    fn hear_together(&mut self, (client, first, count): (ClientId, u64, u16), body: &[u8], frame: &Bytes) {
+        let (mut body, mut call, mut left) = (body.to_vec(), first, count);
+        (first..=u64::MAX).take(count.into()).for_each(|call| self.ledger.begin(client, call));
+        while left > 0 {
+            let caller = Caller { client, call, now: self.now, frame, is_settled: true };
+            let mut effects = std::mem::take(&mut self.effects);
+            let kind = FrameKind::Calls(left);
+            match dispatch::run(&mut self.state, caller, kind, &body, &mut effects) {
+                Heard::Done => left = 0,
+                Heard::Partly { done, left: bytes } => {
+                    assert!(done > 0 && done < left, "{done} of {left} calls were run");
+                    (call, left) = (call.wrapping_add(done.into()), left.saturating_sub(done));
+                    body = Together::of(&body).map_or_else(Vec::new, |together| together.with_last(bytes));
+                }
+                Heard::Unsettled => panic!("nothing is left to do, and {left} calls are not run"),
+            }
+            while self.state.tidy(&mut effects) {}
+            self.effects = effects;
+            self.collect();
+            self.check();
+        }
+    }
+
     /// Collects the answers.
     fn collect(&mut self) {
         for answered in std::mem::take(&mut self.effects.answers) {
-            self.ledger.answered(answered.client, answered.call);
-            check_answer(answered.call, &answered.answer);
+            let calls = std::iter::once(&answered.answer).chain(&answered.more).zip(answered.call..);
+            for (answer, call) in calls {
+                self.ledger.answered(answered.client, call);
+                check_answer(call, answer);
+            }
             for member in self.members.iter_mut().filter(|member| member.id == answered.client) {
                 member.answers = member.answers.saturating_add(1);
             }
