@@ -257,6 +257,12 @@ impl Connection {
         self.lock().outbox.len()
     }
 
+    /// Returns how many answers the server knows to be read, or will know of from a frame that waits to be written.
+    #[cfg(test)]
+    pub(super) fn announced(&self) -> u64 {
+        self.announced.load(Ordering::Relaxed)
+    }
+
     /// Ends all calls, as a thread does that gives up one call too many, before it says so of the connection.
     #[cfg(test)]
     pub(super) fn end_calls(&self) {
