@@ -6,7 +6,7 @@
 //! | `mp+tcp://HOST:PORT` | a server that listens at a port of a host (feature `tcp`) | `tcp` |
 //! | `redis://HOST:PORT/DATABASE`, `redis+unix:///PATH` | a Redis or Valkey server (feature `redis`) | `redis` |
 //! | `redis+sentinel://HOST:PORT,HOST:PORT/MASTER` | the Redis server that sentinels name (feature `redis`) | `sentinel` |
-//! | `rediss://HOST:PORT/DATABASE` | the same, over encrypted connections (feature `redis-tls`) | `redis` |
+//! | `rediss://HOST:PORT/DATABASE`, `rediss+sentinel://HOST:PORT/MASTER` | the same, over encrypted connections (feature `redis-tls`) | `redis`, `sentinel` |
 //! | `amqp://HOST:PORT/VHOST` | a RabbitMQ server (feature `rabbitmq`) | `rabbitmq` |
 //! | `amqps://HOST:PORT/VHOST` | the same, over encrypted connections (feature `rabbitmq-tls`) | `rabbitmq` |
 //! | `redis://… amqp://…` | a Redis server for objects, and a RabbitMQ server for queues (both features) | `mixed` |
@@ -223,7 +223,9 @@ impl Address {
                 _,
             )) => Err(AddressError::NeedsRedis(shown(text))),
             #[cfg(not(feature = "redis-tls"))]
-            Some(("rediss" | "valkeys", _)) => Err(AddressError::NeedsRedisTls(shown(text))),
+            Some(("rediss" | "valkeys" | "rediss+sentinel" | "valkeys+sentinel", _)) => {
+                Err(AddressError::NeedsRedisTls(shown(text)))
+            }
             #[cfg(not(feature = "rabbitmq-tls"))]
             Some(("amqps", _)) => Err(AddressError::NeedsRabbitMqTls(shown(text))),
             #[cfg(not(feature = "rabbitmq"))]

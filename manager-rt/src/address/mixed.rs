@@ -23,11 +23,14 @@ impl MixedUrl {
     /// Reads two URLs. Returns their passwords as well, as one key, if any of them has one.
     ///
     /// # Errors
-    /// [`AddressError::Redis`], [`AddressError::RabbitMq`].
+    /// [`AddressError::Redis`], [`AddressError::NeedsRedisTls`], [`AddressError::RabbitMq`].
     pub(super) fn parse(text: &str) -> Result<(Self, Option<Key>), AddressError> {
         let (objects, queues) = text.split_once(BETWEEN).unwrap_or((text, ""));
         // A password may have been cut in two, so each error hides what it would hide of the whole text.
-        let (objects, of_objects) = RedisUrl::parse(objects).map_err(|_| AddressError::Redis(shown(text)))?;
+        let (objects, of_objects) = RedisUrl::parse(objects).map_err(|error| match error {
+            AddressError::NeedsRedisTls(_) => AddressError::NeedsRedisTls(shown(text)),
+            _ => AddressError::Redis(shown(text)),
+        })?;
         let (queues, of_queues) =
             RabbitMqUrl::parse(queues).map_err(|_| AddressError::RabbitMq(shown(text)))?;
         let has_any = of_objects.is_some() || of_queues.is_some();

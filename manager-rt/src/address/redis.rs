@@ -23,6 +23,10 @@ pub(super) const SCHEMES: &[&str] = &[
     ENCRYPTED[0],
     #[cfg(feature = "redis-tls")]
     ENCRYPTED[1],
+    #[cfg(feature = "redis-tls")]
+    sentinel::ENCRYPTED[0],
+    #[cfg(feature = "redis-tls")]
+    sentinel::ENCRYPTED[1],
 ];
 /// The schemes of encrypted connections. The crate `redis` does not know them, since it does not encrypt here.
 const ENCRYPTED: [&str; 2] = ["rediss", "valkeys"];
@@ -51,9 +55,13 @@ impl RedisUrl {
     /// Reads a URL. Returns the password that it contains as well.
     ///
     /// # Errors
-    /// [`AddressError::Redis`].
+    /// [`AddressError::Redis`], [`AddressError::NeedsRedisTls`].
     pub(crate) fn parse(text: &str) -> Result<(Self, Option<String>), AddressError> {
         let bad = || AddressError::Redis(shown(text));
+        #[cfg(not(feature = "redis-tls"))]
+        if is_encrypted(text) {
+            return Err(AddressError::NeedsRedisTls(shown(text)));
+        }
         let parts =
             if sentinel::is_one(text) { Some(sentinel::parts_of(text).ok_or_else(bad)?) } else { None };
         let (text, sentinels, shown_text) = match parts {
@@ -99,7 +107,7 @@ impl RedisUrl {
     /// Returns whether connections are encrypted.
     #[cfg(feature = "redis-tls")]
     pub(crate) fn is_encrypted(&self) -> bool {
-        ENCRYPTED.iter().any(|scheme| self.text.starts_with(&format!("{scheme}:")))
+        ENCRYPTED.iter().any(|scheme| self.server.starts_with(&format!("{scheme}:")))
     }
 
     /// Returns the path of the file with the certificates of the trusted authorities, if the URL names one.
@@ -131,6 +139,13 @@ impl RedisUrl {
         let settings = info.redis_settings().clone().set_password(std::str::from_utf8(password).ok()?);
         Some(info.set_redis_settings(settings))
     }
+}
+
+/// Returns whether a URL asks for encrypted connections. This build cannot make them, and must not make others.
+#[cfg(not(feature = "redis-tls"))]
+fn is_encrypted(text: &str) -> bool {
+    let all = ENCRYPTED.iter().chain(&sentinel::ENCRYPTED);
+    text.split_once(':').is_some_and(|(scheme, _)| all.into_iter().any(|known| *known == scheme))
 }
 
 /// Returns how to connect, as if it were without encryption.
@@ -174,6 +189,17 @@ mod tests {
             (Some("ann"), Some("s@crt"), 2)
         );
         assert_eq!(RedisUrl::parse(&url.to_string()), Ok((url, None)));
+    }
+
+    #[test]
+    #[cfg(not(feature = "redis-tls"))]
+    fn a_build_that_cannot_encrypt_reads_no_url_that_asks_for_it() {
+        for scheme in ["rediss", "valkeys", "rediss+sentinel", "valkeys+sentinel"] {
+            for text in [format!("{scheme}://host/jobs"), format!("{scheme}://host/1 amqp://host")] {
+                let error = text.parse::<crate::Address>().unwrap_err();
+                assert!(matches!(error, AddressError::NeedsRedisTls(_)), "{text}: {error:?}");
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 /// The schemes of the URLs.
 pub(super) const SCHEMES: [&str; 2] = ["redis+sentinel", "valkey+sentinel"];
+/// The schemes of those whose connections are encrypted, to sentinels and to the servers that they name.
+pub(super) const ENCRYPTED: [&str; 2] = ["rediss+sentinel", "valkeys+sentinel"];
 /// The most sentinels that a URL names.
 pub(crate) const SENTINELS_MAX: usize = 32;
 /// The port at which sentinels listen if the URL names none.
@@ -27,7 +29,7 @@ pub(super) struct Parts {
 
 /// Returns `true` if a URL has one of the schemes.
 pub(super) fn is_one(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
+    text.split_once(':').is_some_and(|(scheme, _)| SCHEMES.contains(&scheme) || ENCRYPTED.contains(&scheme))
 }
 
 /// Reads a URL.
@@ -53,7 +55,8 @@ pub(super) fn parts_of(text: &str) -> Option<Parts> {
     };
     let mark = |text: &str| if text.is_empty() { String::new() } else { format!("{text}@") };
     let user = login.split_once(':').map_or(login, |(user, _)| user);
-    let server = format!("redis://{}sentinel/{database}?{}", mark(login), parameters.join("&"));
+    let kind = if ENCRYPTED.contains(&scheme) { "rediss" } else { "redis" };
+    let server = format!("{kind}://{}sentinel/{database}?{}", mark(login), parameters.join("&"));
     let query = if query.is_empty() { String::new() } else { format!("?{query}") };
     let places = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
     let text = format!("{scheme}://{}{places}/{master}{query}", mark(user));
@@ -99,6 +102,9 @@ mod tests {
         assert_eq!(parts.text, text);
         assert_eq!(parts_of(text).unwrap().text, text);
         assert_eq!(parts_of("valkey+sentinel://one/jobs").unwrap().server, "redis://sentinel/?");
+        let encrypted = parts_of("valkeys+sentinel://ann@one/jobs?ca=/ca.pem").unwrap();
+        assert_eq!(encrypted.server, "rediss://ann@sentinel/?ca=/ca.pem");
+        assert_eq!(encrypted.text, "valkeys+sentinel://ann@one/jobs?ca=/ca.pem");
     }
 
     #[test]

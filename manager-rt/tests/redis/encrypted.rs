@@ -13,6 +13,7 @@ use mp_sys::testing::kill;
 use rustix::io::Errno;
 
 use crate::deaths::{Holder, PATIENCE, heard, tell};
+use crate::failovers::{Process, ports, until};
 use crate::server::Server;
 
 /// A server whose certificate is for 127.0.0.1, and signed by an authority of its own.
@@ -81,18 +82,10 @@ fn hold(handed: Handed) -> i32 {
     0
 }
 
-#[test]
-fn everything_works_over_encrypted_connections() {
-    let redis = Encrypted::start();
-    let url = redis.url("127.0.0.1", Some("ca.pem"));
-    let manager = Manager::connect(&url).unwrap();
-    let list = manager.list::<Vec<u8>>().unwrap();
-    let long = vec![7; 3 << 20];
-    list.push(&long).unwrap();
-    assert_eq!(list.get(0), Ok(long));
-    manager.pipeline(|p| (0..300_u16).for_each(|_| drop(p.on(&list).push(&vec![1])))).unwrap();
-    assert_eq!(list.len(), Ok(301));
-    let holder = Holder::start(hold, &url);
+/// Lets the holder of a lock die, and checks that its keeper frees it.
+fn lock_passes_on(url: &str) {
+    let manager = Manager::connect(url).unwrap();
+    let holder = Holder::start(hold, url);
     let lock = manager.named("lock").lock().unwrap();
     std::thread::scope(|scope| {
         let next = scope.spawn(|| {
@@ -107,7 +100,88 @@ fn everything_works_over_encrypted_connections() {
         kill(&holder.child);
         next.join().unwrap();
     });
+}
+
+#[test]
+fn everything_works_over_encrypted_connections() {
+    let redis = Encrypted::start();
+    let url = redis.url("127.0.0.1", Some("ca.pem"));
+    let manager = Manager::connect(&url).unwrap();
+    let list = manager.list::<Vec<u8>>().unwrap();
+    let long = vec![7; 3 << 20];
+    list.push(&long).unwrap();
+    assert_eq!(list.get(0), Ok(long));
+    manager.pipeline(|p| (0..300_u16).for_each(|_| drop(p.on(&list).push(&vec![1])))).unwrap();
+    assert_eq!(list.len(), Ok(301));
+    lock_passes_on(&url);
     assert_eq!(redis.server.cli(&["-a", "opensesame", "--no-auth-warning", "ping"]), "PONG");
+}
+
+/// Runs a sentinel that listens for encrypted connections only, asks for the same password, and knows the server as `jobs`.
+fn sentinel(redis: &Encrypted) -> (u16, Process) {
+    let [port] = ports();
+    let folder = redis.folder.path().display();
+    let file = redis.folder.path().join("sentinel.conf");
+    let text = format!(
+        "port 0\ntls-port {port}\nbind 127.0.0.1\ndir {folder}\nrequirepass opensesame\ntls-auth-clients no\n\
+         tls-replication yes\ntls-cert-file {folder}/server.pem\ntls-key-file {folder}/server.key\n\
+         tls-ca-cert-file {folder}/ca.pem\nsentinel monitor jobs 127.0.0.1 {} 1\n\
+         sentinel auth-pass jobs opensesame\n",
+        redis.port
+    );
+    std::fs::write(&file, text).unwrap();
+    let process = Process::redis(&[file.display().to_string(), "--sentinel".to_owned()]);
+    until("the sentinel listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    (port, process)
+}
+
+/// Keepers ask the sentinel as well.
+#[test]
+fn sentinels_and_the_servers_that_they_name_are_reached_over_encrypted_connections() {
+    let redis = Encrypted::start();
+    let (port, _sentinel) = sentinel(&redis);
+    let url = |scheme: &str, ca: &str| {
+        let query = if ca.is_empty() {
+            String::new()
+        } else {
+            format!("&ca={}", redis.folder.path().join(ca).display())
+        };
+        format!("{scheme}://:opensesame@127.0.0.1:{port}/jobs?ns=app&lease=3600s{query}")
+    };
+    let good = url("rediss+sentinel", "ca.pem");
+    let manager = Manager::connect(&good).unwrap();
+    assert_eq!(manager.address(), Some(good.replace(":opensesame@", "")));
+    assert!(manager.backend().caps().may_lose_on_failover);
+    lock_passes_on(&good);
+    let other = tempfile::tempdir().unwrap();
+    make_certificates(other.path(), "other");
+    std::fs::copy(other.path().join("ca.pem"), redis.folder.path().join("other.pem")).unwrap();
+    let refused = Manager::connect(&url("valkeys+sentinel", "other.pem")).unwrap_err();
+    let ReachError::Connect { error, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(error, ConnectError::UnknownAuthority);
+    assert!(Manager::connect(&url("redis+sentinel", "")).is_err(), "this sentinel understands no plain text");
+}
+
+/// A sentinel that does not encrypt is not told anything.
+#[test]
+fn no_plain_text_reaches_a_sentinel_of_an_encrypted_address() {
+    let redis = Encrypted::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let ca = redis.folder.path().join("ca.pem");
+    let url = format!("rediss+sentinel://:opensesame@127.0.0.1:{port}/jobs?ca={}", ca.display());
+    std::thread::scope(|scope| {
+        let heard = scope.spawn(|| {
+            let (mut client, _) = listener.accept().unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut first = [0];
+            client.read_exact(&mut first).unwrap();
+            first[0]
+        });
+        assert!(Manager::connect(&url).is_err());
+        // The first byte of a handshake.
+        assert_eq!(heard.join().unwrap(), 0x16);
+    });
 }
 
 #[test]

@@ -14,11 +14,11 @@ use crate::lines::guard;
 const SENTINELS: usize = 3;
 
 /// A process that ends with this value.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
     /// Runs a Redis at a port of its own. It ends with the thread of the test, even if that is killed.
-    fn redis(arguments: &[String]) -> Self {
+    pub(crate) fn redis(arguments: &[String]) -> Self {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "redis-server"]).args(arguments);
         Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
@@ -46,7 +46,7 @@ struct Group {
 }
 
 /// Waits as long as a busy machine may need: sentinels find each other by messages that they send every two seconds.
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Deadline::after(PATIENCE);
     while !holds() {
         assert!(!deadline.has_passed(), "waited {PATIENCE:?} until {what}");
@@ -55,7 +55,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// Returns ports that were free a moment ago.
-fn ports<const N: usize>() -> [u16; N] {
+pub(crate) fn ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -94,7 +94,7 @@ impl Link {
 
     fn open_and_ask(&self, only_run: bool) -> Result<(Connection, Option<String>), OpenError> {
         let info = match &self.watch {
-            Some(watch) => Cow::Owned(watch.master(&self.info, self.connect_time)?),
+            Some(watch) => Cow::Owned(watch.master(&self.info, &self.trust, self.connect_time)?),
             None => Cow::Borrowed(&self.info),
         };
         let mut connection = Connection::open(&info, &self.trust, self.connect_time)?;

@@ -34,7 +34,12 @@ impl Watch {
     ///
     /// # Errors
     /// That of the last sentinel; [`NotFound`](io::ErrorKind::NotFound) if they know no such master.
-    pub(super) fn master(&self, info: &ConnectionInfo, time: Duration) -> Result<ConnectionInfo, OpenError> {
+    pub(super) fn master(
+        &self,
+        info: &ConnectionInfo,
+        trust: &Trust,
+        time: Duration,
+    ) -> Result<ConnectionInfo, OpenError> {
         let hosts = self.sentinels.hosts();
         let first = self.first.load(Ordering::Relaxed);
         let mut refused = io::Error::from(io::ErrorKind::NotFound).into();
@@ -42,7 +47,7 @@ impl Watch {
         for at in order {
             let Some((host, port)) = hosts.get(at) else { continue };
             let sentinel = info.clone().set_addr(ConnectionAddr::Tcp(host.clone(), *port));
-            match self.ask(&sentinel, time.min(SENTINEL_TIME_MAX)) {
+            match self.ask(&sentinel, trust, time.min(SENTINEL_TIME_MAX)) {
                 Ok(Some((host, port))) => {
                     self.first.store(at, Ordering::Relaxed);
                     return Ok(info.clone().set_addr(ConnectionAddr::Tcp(host, port)));
@@ -59,14 +64,17 @@ impl Watch {
     }
 
     /// Asks one sentinel where the master is. It is given the password only if it asks for one.
-    fn ask(&self, sentinel: &ConnectionInfo, time: Duration) -> Result<Option<(String, u16)>, OpenError> {
+    fn ask(
+        &self,
+        sentinel: &ConnectionInfo,
+        trust: &Trust,
+        time: Duration,
+    ) -> Result<Option<(String, u16)>, OpenError> {
         let (login, nobody) = (sentinel.redis_settings().clone().set_db(0), RedisConnectionInfo::default());
         let has_password = login.password().is_some();
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("GET-MASTER-ADDR-BY-NAME").arg(self.sentinels.master());
-        let open = |settings| {
-            Connection::open(&sentinel.clone().set_redis_settings(settings), &Trust::default(), time)
-        };
+        let open = |settings| Connection::open(&sentinel.clone().set_redis_settings(settings), trust, time);
         let answer = match open(nobody)?.ask(&ask) {
             Err(error) if error.code() == Some("NOAUTH") && has_password => open(login)?.ask(&ask),
             answer => answer,
