@@ -4,6 +4,7 @@
 mod alike;
 mod barriers;
 mod cut;
+mod cutter;
 mod deaths;
 #[cfg(feature = "redis-tls")]
 mod encrypted;
@@ -13,6 +14,7 @@ mod lines;
 mod queues;
 mod restarts;
 mod server;
+mod steps;
 mod tasks;
 mod transactions;
 mod traps;
