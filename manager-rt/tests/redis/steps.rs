@@ -60,6 +60,14 @@ impl Case {
         Self { name, make, run, answer: None, done, returns: false }
     }
 
+    const fn answered(self, answer: fn(&Manager)) -> Self {
+        Self { answer: Some(answer), ..self }
+    }
+
+    const fn returning(self) -> Self {
+        Self { returns: true, ..self }
+    }
+
     /// Runs the operation of `client` with one cut, and checks what it has done. Returns whether it had so many steps.
     fn holds(&self, other: &Manager, (client, cutter): (&Manager, &Cutter), step: u32, lost: Lost) -> bool {
         (self.make)(other);
@@ -122,6 +130,11 @@ fn cut_all(cases: &[Case]) {
 #[test]
 fn every_step_of_every_operation_may_be_cut() {
     cut_all(&[cases::data(), cases::taking()].concat());
+}
+
+#[test]
+fn every_step_of_every_operation_that_waits_may_be_cut() {
+    cut_all(&[cases::queues(), cases::waiting()].concat());
 }
 
 #[test]
