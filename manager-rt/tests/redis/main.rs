@@ -15,6 +15,7 @@ mod queues;
 mod restarts;
 mod server;
 mod steps;
+mod stopped;
 mod tasks;
 mod transactions;
 mod traps;

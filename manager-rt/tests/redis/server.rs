@@ -45,6 +45,11 @@ impl Server {
         eventually("Redis serves", || UnixStream::connect(self.socket()).is_ok() && serves());
     }
 
+    /// Returns the id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Returns the folder with what it writes.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
