@@ -132,7 +132,7 @@ fn histories_of_a_managers_value_are_linearizable() {
 }
 
 /// Puts items into a queue, and takes some.
-pub(crate) fn use_queue(queue: &Queue<u64>, log: &Log, process: u64, random: &mut Random) {
+fn use_queue(queue: &Queue<u64>, log: &Log, process: u64, random: &mut Random) {
     for operation in 0..OPERATIONS {
         let put = QueueOp::Put(process * OPERATIONS + operation);
         let op = if random.below(2) == 0 { QueueOp::Get } else { put };
@@ -159,7 +159,7 @@ fn histories_of_a_managers_queue_are_linearizable() {
 }
 
 /// Takes a lock and releases it, again and again.
-pub(crate) fn use_lock(lock: &Lock, log: &Log, process: u64, _: &mut Random) {
+fn use_lock(lock: &Lock, log: &Log, process: u64, _: &mut Random) {
     let mut held = None;
     for operation in 0..OPERATIONS {
         if let Some(guard) = held.take() {

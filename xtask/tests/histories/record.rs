@@ -39,8 +39,8 @@ pub(crate) struct Log(RawArray<u64>);
 
 impl Log {
     fn new() -> Self {
-        // The deaths of the processes follow behind the processes.
-        let operations = usize::try_from(2 * PROCESSES * OPERATIONS).unwrap();
+        // What deaths do, and what becomes of sessions that were given up, follows behind the processes.
+        let operations = usize::try_from(3 * PROCESSES * OPERATIONS).unwrap();
         Self(RawArray::zeroed(operations * RECORD * 2).unwrap())
     }
 
@@ -71,8 +71,13 @@ impl Log {
     }
 
     /// Records the call of what the death of a process does.
-    fn note_death(&self, victim: u64, death: &impl Word) {
+    pub(crate) fn note_death(&self, victim: u64, death: &impl Word) {
         self.note(PROCESSES + victim, 0, false, death.to_word());
+    }
+
+    /// Records that a process has given up what it had, which is lost as if it had died.
+    pub(crate) fn note_loss(&self, process: u64, loss: &impl Word) {
+        self.note(2 * PROCESSES + process, 0, false, loss.to_word());
     }
 
     fn note(&self, process: u64, operation: u64, is_return: bool, what: u64) {

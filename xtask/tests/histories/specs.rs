@@ -100,6 +100,76 @@ impl Word for QueueAnswer {
     }
 }
 
+/// Operations of a queue whose consumers are killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum TakenOp {
+    Put(u64, u64),
+    Get(u64),
+    Die(u64),
+}
+
+/// A queue that takes an item back if its consumer dies before it does anything else: nobody knows whether it has read the item. So
+/// what a death does may also never happen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct TakenSpec {
+    pub(crate) queue: QueueSpec,
+    taken: BTreeMap<u64, u64>,
+}
+
+impl TakenSpec {
+    pub(crate) const fn of(queue: QueueSpec) -> Self {
+        Self { queue, taken: BTreeMap::new() }
+    }
+}
+
+impl SequentialSpec for TakenSpec {
+    type Op = TakenOp;
+    type Ret = QueueAnswer;
+
+    fn invoke(&mut self, op: &TakenOp) -> QueueAnswer {
+        let (TakenOp::Put(process, _) | TakenOp::Get(process) | TakenOp::Die(process)) = *op;
+        let taken = self.taken.remove(&process);
+        match *op {
+            TakenOp::Put(_, item) => self.queue.invoke(&QueueOp::Put(item)),
+            TakenOp::Get(_) => {
+                let answer = self.queue.invoke(&QueueOp::Get);
+                if let QueueAnswer::Item(item) = answer {
+                    self.taken.insert(process, item);
+                }
+                answer
+            }
+            TakenOp::Die(_) => {
+                taken.into_iter().for_each(|item| self.queue.items.push_front(item));
+                QueueAnswer::Done
+            }
+        }
+    }
+}
+
+impl Spec for TakenSpec {
+    fn death(process: u64) -> Option<TakenOp> {
+        Some(TakenOp::Die(process))
+    }
+}
+
+impl Word for TakenOp {
+    fn to_word(&self) -> u64 {
+        match *self {
+            Self::Put(process, item) => pack([0, process, item, 0]),
+            Self::Get(process) => pack([1, process, 0, 0]),
+            Self::Die(process) => pack([2, process, 0, 0]),
+        }
+    }
+
+    fn from_word(word: u64) -> Self {
+        match unpack(word) {
+            [0, process, item, _] => Self::Put(process, item),
+            [1, process, ..] => Self::Get(process),
+            [_, process, ..] => Self::Die(process),
+        }
+    }
+}
+
 /// Operations of a dict, and of a value, which counts as one key of a dict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum DictOp {
@@ -250,6 +320,34 @@ impl SequentialSpec for LockSpec {
 impl Spec for LockSpec {
     fn death(process: u64) -> Option<LockOp> {
         Some(LockOp::Die(process))
+    }
+}
+
+/// A lock whose server is restarted: nobody has it beside another. A call whose answer was lost may have taken the lock, and asks again as
+/// another one. So the lock can be busy, and its holder dead, without a call that says so.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct ExclusiveSpec(LockSpec);
+
+impl SequentialSpec for ExclusiveSpec {
+    type Op = LockOp;
+    type Ret = LockAnswer;
+
+    fn invoke(&mut self, op: &LockOp) -> LockAnswer {
+        self.0.invoke(op)
+    }
+
+    fn is_valid_step(&mut self, op: &LockOp, answer: &LockAnswer) -> bool {
+        if *answer == LockAnswer::Busy {
+            return true;
+        }
+        let found = self.invoke(op);
+        found == *answer || (found, *answer) == (LockAnswer::Locked, LockAnswer::OwnerDied)
+    }
+}
+
+impl Spec for ExclusiveSpec {
+    fn death(process: u64) -> Option<LockOp> {
+        LockSpec::death(process)
     }
 }
 
