@@ -124,8 +124,29 @@ impl Server {
     /// # Errors
     /// If the system can no longer report events, or the objects cannot be saved as [`ServerBuilder::keep`] asks.
     #[doc(alias = "serve_forever")]
-    pub fn serve(mut self) -> Result<(), OsError> {
-        self.work.run()
+    pub fn serve(self) -> Result<(), OsError> {
+        self.serve_with(|| {})
+    }
+
+    /// Serves like [`serve`](Self::serve), and calls `ending` when the server begins to end, before it saves its objects. That may take
+    /// a while, and a supervisor should know of it. An idle server saves first, and goes on if that is not possible.
+    ///
+    /// # Errors
+    /// As for [`serve`](Self::serve).
+    ///
+    /// # Examples
+    /// ```
+    /// # mod mp { pub use manager_rt as manager; }
+    /// use mp::manager::Server;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let server = Server::bind(folder.path().join("manager.sock"))?;
+    /// server.stopper().stop();
+    /// server.serve_with(|| println!("STOPPING=1"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn serve_with(mut self, ending: impl FnOnce()) -> Result<(), OsError> {
+        self.work.run(ending)
     }
 }
 
@@ -192,14 +213,17 @@ impl Terms {
 impl Terms {
     /// Panics at a frame that the server's version of the protocol does not know.
     fn check(&self, kind: FrameKind, body: &[u8]) {
+        use crate::proto::version::CALLS_TOGETHER_SINCE;
         use crate::proto::{Call, Raw, Step, Travels};
         use crate::wire::decode::whole;
 
+        let newest = self.version.unwrap_or(u16::MAX);
+        let are_together = matches!(kind, FrameKind::Calls(_));
+        assert!(!are_together || newest >= CALLS_TOGETHER_SINCE, "several calls in one frame are newer");
         let since = match kind {
             FrameKind::Transaction => whole::<Vec<Step<Raw<'_>>>>(body).map(|steps| steps.since()),
             _ => whole::<Call<Raw<'_>>>(body).map(|call| call.since()),
         };
-        let newest = self.version.unwrap_or(u16::MAX);
         assert!(since.is_none_or(|since| since <= newest), "{kind:?} is newer");
     }
 }

@@ -182,15 +182,16 @@ impl EventLoop {
         })
     }
 
-    /// Runs until the server is ended.
+    /// Runs until the server is ended. Calls `ending` before the objects are saved for the last time.
     ///
     /// # Errors
     /// If the system can no longer report events, or the objects cannot be saved.
-    pub(super) fn run(&mut self) -> Result<(), OsError> {
+    pub(super) fn run(&mut self, ending: impl FnOnce()) -> Result<(), OsError> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.is_ending && !self.state.has_ended() {
             self.round(&mut events)?;
         }
+        ending();
         let saved = if self.is_saved { Ok(()) } else { self.save_at_end() };
         self.answer_ends(saved);
         saved

@@ -52,8 +52,7 @@ pub(crate) fn run(options: &Serve) -> Result<(), Failure> {
     // A server is useful even if nobody reads where it listens.
     drop(output::line(&format!("listening at {}", addresses.join(" "))));
     notify("READY=1");
-    let served = server.serve();
-    notify("STOPPING=1");
+    let served = server.serve_with(|| notify("STOPPING=1"));
     served.map_err(|error| match &options.keep {
         Some(file) => Failure::Failed(format!("the objects were not saved in {}: {error}", file.display())),
         None => Failure::Failed(format!("the server ended: {error}")),

@@ -73,3 +73,14 @@ fn a_server_that_ends_saves_what_a_client_that_ended_before_had_not_read() {
     save_after_an_end(&server, ManagerOp::Shutdown);
     expect_unread_items(file);
 }
+
+#[test]
+fn whoever_watches_a_server_hears_of_its_end_before_it_saves() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("objects");
+    let server = Server::builder().keep(&kept).bind(folder.path().join("manager.sock")).unwrap();
+    server.stopper().stop();
+    let mut was_saved = None;
+    server.serve_with(|| was_saved = Some(kept.exists())).unwrap();
+    assert_eq!((was_saved, kept.exists()), (Some(false), true));
+}
