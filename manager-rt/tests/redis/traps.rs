@@ -68,3 +68,41 @@ fn a_wait_that_ends_at_the_moment_of_its_grant_loses_nothing() {
     });
     assert_eq!((permits.available(), there.connect().info().unwrap().waiters), (Ok(2), 0));
 }
+
+/// A script would take Redis ten times as long.
+#[test]
+fn a_lock_for_which_nobody_waits_is_released_by_a_plain_command() {
+    let server = Server::start(&[]);
+    let there = There::new(&server);
+    let manager = Manager::connect(&there.leased("3600s")).unwrap();
+    let lock = manager.named("lock").lock().unwrap();
+    // Its session has noted the lock.
+    drop(lock.lock().unwrap());
+    let removals = || {
+        let stats = server.cli(&["info", "commandstats"]);
+        let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_hdel:calls="));
+        calls.and_then(|calls| calls.split(',').next()?.parse::<u32>().ok()).unwrap_or(0)
+    };
+    server.cli(&["config", "resetstat"]);
+    let held = lock.lock().unwrap();
+    let field = format!(":{}", held.token());
+    let holder = || server.cli(&["eval", HOLDER, "0", &field]);
+    assert!(!holder().is_empty());
+    drop(held);
+    assert_eq!((removals(), holder()), (1, String::new()));
+    // Whoever looks at the holder moves it.
+    let held = lock.lock().unwrap();
+    assert_eq!(lock.is_locked(), Ok(true));
+    drop(held);
+    assert_eq!(lock.is_locked(), Ok(false));
+    assert!(lock.try_lock().is_ok());
+}
+
+const HOLDER: &str = r"
+    for _, key in ipairs(redis.call('keys', '*:o:*')) do
+        if redis.call('type', key).ok == 'hash' then
+            local holder = redis.call('hget', key, ARGV[1])
+            if holder then return holder end
+        end
+    end
+    return ''";

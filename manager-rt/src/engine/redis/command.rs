@@ -51,6 +51,11 @@ impl Keys {
         self.add(words, object, data_of(kind));
     }
 
+    /// Adds the key of the head of an object.
+    pub(super) fn add_head(&self, words: &mut Words, object: ObjectId) {
+        self.add(words, object, "");
+    }
+
     /// Returns what the head of every object begins with. Its number follows.
     pub(super) fn objects(&self) -> String {
         self.of("o:")

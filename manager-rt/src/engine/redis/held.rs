@@ -1,12 +1,14 @@
 //! Calls that take something, give it back, or wait: they need a session.
 
+use std::cell::Cell;
+
 use mp_sys::deadline::boot_nanos;
 
 use super::Redis;
 use super::answer::{LEASE_OF_CALL, Outcome, outcome_of};
 use super::command::Command;
 use super::queue::{Named, TASK};
-use super::session::{Session, next_call};
+use super::session::{Level, Session, next_call};
 use super::wait::{Ask, Waiting, deadline_of, surely};
 use super::{barrier, condition, event, joinable_queue, lock, queue, semaphore};
 use crate::backend::{CallError, Change};
@@ -27,10 +29,7 @@ impl Redis {
         let object = call.object;
         Some(match call.op {
             Op::Lock(LockOp::Acquire { lease }) => self.acquire(call, lease),
-            Op::Lock(LockOp::Release { token }) => self.give_back(call, |session| {
-                let is_held = session.ascend(object, call.thread, token);
-                (!is_held).then(|| lock::release(&self.keys, object, &session.name, token))
-            }),
+            Op::Lock(LockOp::Release { token }) => self.release(call, token),
             Op::Semaphore(SemaphoreOp::Take) => self.take(call, |_, name, is_new, ask| {
                 semaphore::take(&self.keys, object, name, is_new, ask.joins)
             }),
@@ -128,7 +127,7 @@ impl Redis {
         for _ in 0..ATTEMPTS_MAX {
             self.check_open()?;
             let session = self.sessions.get(&self.link, &self.keys, &self.terms)?;
-            let number = next_call();
+            let (number, was_parked) = (next_call(), Cell::new(false));
             let name = session.call(number);
             let is_new = session.is_new(call.object);
             let ask = |how| ask(&session, &name, is_new, how);
@@ -141,6 +140,7 @@ impl Redis {
                 ask: &ask,
                 stop: matches!(call.op, Op::Condition(_)).then_some(&stop),
                 stays: stays(&call.op),
+                was_parked: &was_parked,
             };
             let outcome =
                 waiting.run(call.wait, deadline).inspect_err(|error| self.unsure(&session, *error))?;
@@ -169,7 +169,8 @@ impl Redis {
             if let Ok(Reply::Granted { token, .. } | Reply::GrantedLease { token, .. }) = answer {
                 match call.op {
                     Op::Lock(_) => {
-                        if let Err(fault) = session.deepen(call.object, call.thread, token) {
+                        let taken = (token, !was_parked.get());
+                        if let Err(fault) = session.deepen(call.object, call.thread, taken) {
                             return Ok(Err(fault));
                         }
                     }
@@ -213,15 +214,45 @@ impl Redis {
         call: &Call<Raw<'_>>,
         ask: impl FnOnce(&Session) -> Option<Command>,
     ) -> Result<Answer<Payload>, CallError> {
+        self.give_back_by(call, |session| ask(session).map(|command| (None, command)))
+    }
+
+    /// Releases a lock. A plain command does it if nobody waits for the lock.
+    fn release(&self, call: &Call<Raw<'_>>, token: u64) -> Result<Answer<Payload>, CallError> {
+        let object = call.object;
+        self.give_back_by(call, |session| {
+            let is_plain = match session.ascend(object, call.thread, token) {
+                Level::Held => return None,
+                Level::Last { is_plain } => is_plain,
+            };
+            let plain = is_plain.then(|| lock::release_plainly(&self.keys, object, token));
+            Some((plain, lock::release(&self.keys, object, &session.name, token)))
+        })
+    }
+
+    /// Runs a call that gives something back. `ask` makes its command, and a plain one that is tried first.
+    fn give_back_by(
+        &self,
+        call: &Call<Raw<'_>>,
+        ask: impl FnOnce(&Session) -> Option<(Option<Vec<u8>>, Command)>,
+    ) -> Result<Answer<Payload>, CallError> {
         let change = Change::of(call);
         // What an earlier session held is not held any more.
         let Some(session) = self.sessions.existing() else { return Ok(Err(Fault::NotOwned)) };
         let mut is_again = false;
         let answer = match ask(&session) {
             None => Ok(Reply::Done),
-            Some(command) => {
+            Some((plain, command)) => {
+                let attempt = || {
+                    if let Some(plain) = &plain
+                        && self.link.removes(plain)?
+                    {
+                        return Ok(Outcome::Answer(Ok(Reply::Done)));
+                    }
+                    self.link.script(&command).and_then(outcome_of)
+                };
                 let outcome = surely(|| {
-                    let outcome = self.link.script(&command).and_then(outcome_of);
+                    let outcome = attempt();
                     is_again |= outcome == Err(CallError::OutcomeUnknown);
                     outcome
                 });

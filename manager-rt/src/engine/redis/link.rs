@@ -309,6 +309,17 @@ impl Link {
         Ok(answers_in(item)??)
     }
 
+    /// Runs a plain command that removes something. Returns whether it was there.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(super) fn removes(&self, packed: &[u8]) -> Result<bool, CallError> {
+        match self.converse(packed, 1)?.map_err(|error| refused(&error))? {
+            Item::Int(count) => Ok(count == 1),
+            _ => Err(CallError::Protocol),
+        }
+    }
+
     /// Runs one command of Redis.
     ///
     /// # Errors

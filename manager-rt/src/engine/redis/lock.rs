@@ -1,6 +1,7 @@
 //! `Lock` and `RLock`.
 //!
-//! The head holds who has the lock: `o` is the call that took it, `h` the thread, `t` the token. If it has a lease, `l` is when that ends, and
+//! The head holds who has the lock: `o` is the call that took it, `h` the thread, `t` the token. In the [ordinary case](super::ordinary), the field
+//! `:TOKEN` stands in place of `o`. If it has a lease, `l` is when that ends, and
 //! `r` how long it is. `d` says that the holder before it died, `m` that it waited for a notification in vain, and `x` that the
 //! last holder did not release the lock. `w` is there if any of `l`, `d`, `m` and `x` is, or if a call may wait. `n` is the session that noted
 //! the lock last, if it has not ended.
@@ -13,6 +14,7 @@ use super::command::{Command, Keys};
 use super::line::LINES;
 use super::ordinary::{ACQUIRE_FREE, RELEASE_OWN};
 use super::script::{Script, scripts};
+use super::words::{Words, packed};
 use crate::proto::ObjectId;
 
 /// Grants and frees locks. `SERVE` knows how to serve the line of each kind.
@@ -37,7 +39,15 @@ end
 -- The call that has the lock, its thread, until when it surely has it, and its token.
 local function holder_of(head)
   local found = call('HMGET', head, 'o', 'h', 'l', 't')
-  if not found[1] then return nil end
+  if not found[1] then
+    -- A plain command may release it. From now on, it finds nothing, and a script does it.
+    local plain = found[4] and ':' .. found[4]
+    local holder = plain and call('HGET', head, plain)
+    if not holder then return nil end
+    call('HDEL', head, plain)
+    call('HSET', head, 'o', holder)
+    found[1] = holder
+  end
   local ends, lease = end_of(session_of(found[1])), tonumber(found[3])
   if ends and not lease then return found[1], found[2], ends, found[4] end
   if ends and lease > now then return found[1], found[2], math.min(ends, lease), found[4] end
@@ -177,6 +187,15 @@ pub(super) fn acquire(keys: &Keys, object: ObjectId, call: Acquire<'_>, waits: b
 
 pub(super) fn release(keys: &Keys, object: ObjectId, session: &str, token: u64) -> Command {
     on(&RELEASE, keys, object).bytes(session).number(token)
+}
+
+/// Returns the command that releases a lock in the ordinary case, and otherwise does nothing.
+pub(super) fn release_plainly(keys: &Keys, object: ObjectId, token: u64) -> Vec<u8> {
+    let mut words = Words::new();
+    words.add(&[b"HDEL"]);
+    keys.add_head(&mut words, object);
+    words.add_around(&[b"", b":"], token, b"");
+    packed(&[&words])
 }
 
 pub(super) fn is_locked(keys: &Keys, object: ObjectId) -> Command {

@@ -10,19 +10,23 @@
 //! `w` in the head says that the case is not ordinary: a call may wait, the lock has a lease, or its holder is told something.
 
 /// Grants a lock without a lease. A full memory refuses the write, and then the rest of the script begins with a removal.
+///
+/// The holder is in a field whose name contains its token, so a plain command releases the lock: it removes that field. Only the holder knows the
+/// token. If the field is gone, somebody waits, or the lock was lost, and a script finds out.
 pub(super) const ACQUIRE_FREE: &str = r"
 local me, thread, waits, begun = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local found = call('HMGET', HEAD, 'k', 'o', 't', 'w', 'n')
-local KIND, session = found[1], me:sub(1, 16)
+local KIND, session, last = found[1], me:sub(1, 16), found[3]
 if (KIND == '6' or KIND == '7') and not ARGV[5] and not found[2] and not found[4]
+    and not (last and call('HEXISTS', HEAD, ':' .. last) == 1)
     and (found[5] == session or call('SISMEMBER', HEAD:match('^[^}]*}:') .. 's:' .. session, HEAD:match('%d+$')) == 1) then
-  local last, token = found[3] or '', begun
+  local token = begun
   -- Texts of one length are in the order of their numbers, and writing a number takes as long as a command.
-  if #last > #begun or #last == #begun and last >= begun then
+  if last and (#last > #begun or #last == #begun and last >= begun) then
     local digit = last:byte(-1)
     token = digit < 57 and last:sub(1, -2) .. string.char(digit + 1) or string.format('%.0f', last + 1)
   end
-  if type(redis.pcall('HSET', HEAD, 'o', me, 'h', thread, 't', token)) == 'number' then return token end
+  if type(redis.pcall('HSET', HEAD, ':' .. token, me, 'h', thread, 't', token)) == 'number' then return token end
 end
 ";
 

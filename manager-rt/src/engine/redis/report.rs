@@ -20,14 +20,15 @@ local function bytes_of(head)
 end
 local function describe(id, name, is_busy, out)
   local head = prefix .. id
-  local found = call('HMGET', head, 'k', 'p', 'f', 'o')
+  local found = call('HMGET', head, 'k', 'p', 'f', 'o', 't')
   local kind, len, held, data = found[1], -1, 0, head .. ':d'
   if not kind then return end
   if kind == '1' then len = call('LLEN', head .. ':l') end
   if kind == '2' then len = call('HLEN', head .. ':h') - 1 end
   if kind == '3' or kind == '5' then len = call('HLEN', data) end
   if kind == '12' or kind == '13' then len = call('LLEN', data) end
-  if (kind == '6' or kind == '7') and found[4] and end_of(session_of(found[4])) then held = 1 end
+  local holder = found[4] or found[5] and call('HGET', head, ':' .. found[5])
+  if (kind == '6' or kind == '7') and holder and end_of(session_of(holder)) then held = 1 end
   if kind == '8' or kind == '9' then len, held = tonumber(found[3]), call('HLEN', data) end
   local waiters = 0
   for _, tail in ipairs(TAILS) do waiters = waiters + call('LLEN', head .. tail) end

@@ -136,6 +136,20 @@ pub(super) fn next_call() -> u64 {
 struct Depth {
     token: u64,
     depth: u64,
+    /// Whether the lock was free when the thread took it.
+    is_plain: bool,
+}
+
+/// What is left of a lock after one release.
+#[derive(Debug)]
+pub(super) enum Level {
+    /// The thread still has it.
+    Held,
+    /// The thread gives it up.
+    Last {
+        /// Whether nobody waited for the lock when the thread took it, as far as this process knows.
+        is_plain: bool,
+    },
 }
 
 /// One session.
@@ -235,11 +249,16 @@ impl Session {
     ///
     /// # Errors
     /// [`Fault::TooMany`].
-    pub(super) fn deepen(&self, object: ObjectId, thread: u64, token: u64) -> Result<(), Fault> {
+    pub(super) fn deepen(
+        &self,
+        object: ObjectId,
+        thread: u64,
+        (token, is_plain): (u64, bool),
+    ) -> Result<(), Fault> {
         let mut depths = lock(&self.depths);
-        let depth = depths.entry((object, thread)).or_insert(Depth { token, depth: 0 });
+        let depth = depths.entry((object, thread)).or_insert(Depth { token, depth: 0, is_plain });
         if depth.token != token {
-            *depth = Depth { token, depth: 0 };
+            *depth = Depth { token, depth: 0, is_plain };
         }
         if depth.depth >= DEPTH_MAX {
             return Err(Fault::TooMany { limit: DEPTH_MAX });
@@ -252,22 +271,23 @@ impl Session {
     pub(super) fn exchange(&self, object: ObjectId, thread: u64, old: u64, token: u64) {
         let mut depths = lock(&self.depths);
         if let Some(depth) = depths.get_mut(&(object, thread)).filter(|depth| depth.token == old) {
-            depth.token = token;
+            (depth.token, depth.is_plain) = (token, false);
         }
     }
 
-    /// Notes that a thread gives a lock back once. Returns `true` if it still has it.
-    pub(super) fn ascend(&self, object: ObjectId, thread: u64, token: u64) -> bool {
+    /// Notes that a thread gives a lock back once.
+    pub(super) fn ascend(&self, object: ObjectId, thread: u64, token: u64) -> Level {
         let mut depths = lock(&self.depths);
         let Some(depth) = depths.get_mut(&(object, thread)).filter(|depth| depth.token == token) else {
-            return false;
+            return Level::Last { is_plain: true };
         };
         depth.depth = depth.depth.saturating_sub(1);
-        if depth.depth == 0 {
-            depths.remove(&(object, thread));
-            return false;
+        if depth.depth > 0 {
+            return Level::Held;
         }
-        true
+        let is_plain = depth.is_plain;
+        depths.remove(&(object, thread));
+        Level::Last { is_plain }
     }
 }
 

@@ -5,6 +5,7 @@
 //! connection takes the call out of the line, and that answers the pop as well. So no pop is abandoned, and nothing that was
 //! handed over is lost. If a connection is lost, the call asks again, under the same name: it gets what it was given before.
 
+use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(super) struct Waiting<'a> {
     pub(super) stop: Option<&'a dyn Fn() -> Command>,
     /// Whether what the call does stays done when its session ends. Then it does not begin again if it may have been done.
     pub(super) stays: bool,
+    /// Becomes `true` if the call joins the line.
+    pub(super) was_parked: &'a Cell<bool>,
 }
 
 /// Returns when a wait that begins now ends.
@@ -122,6 +125,7 @@ impl Waiting<'_> {
         let mut outcome = self.ask(true)?;
         let mut until = Until { deadline, again: Deadline::NEVER, has_left: false, mark: None };
         while let Outcome::Parked { again, mark } = outcome {
+            self.was_parked.set(true);
             (until.again, until.mark) = (Deadline::after(again), until.mark.or(mark));
             match self.listen(&mut until)? {
                 // It has something to ask for.
