@@ -187,8 +187,9 @@ impl World {
             while self.state.tidy(&mut effects) {}
             self.effects = effects;
             self.collect();
-            self.check();
         }
+        // Before, some of the calls were neither answered nor waiting.
+        self.check();
     }
 
     /// Collects the answers.
