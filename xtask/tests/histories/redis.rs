@@ -276,6 +276,7 @@ fn histories_of_a_queue_in_redis_are_linearizable() {
 }
 
 /// What became of an attempt to take a lock.
+#[expect(clippy::panic_in_result_fn, reason = "a test fails by a panic")]
 fn taken<'a>(lock: &'a Lock, held: &mut Option<LockGuard<'a>>) -> Result<LockAnswer, CallError> {
     match lock.try_lock() {
         Ok(guard) => {
