@@ -7,7 +7,7 @@
 //! | `encode`, `decode` | turn calls into frames, and bodies into calls |
 //! | `pieces` | bytes to write that lie in several places |
 //! | [`recorded`] | operations that wait to be sent |
-//! | [`together`] | several calls in one frame |
+//! | `together` | several calls in one frame |
 //! | `undo` | what an answer may bring |
 //! | `kept` | the buffer that each thread of a client keeps |
 //! | `inbound`, `outbound` | the frames of a stream that arrive, and those that wait to be written |
