@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
+use std::time::Instant;
 
 use mp_sys::testing::{eventually, is_in_state};
 use rustix::process::{Signal, kill_process};
@@ -29,15 +30,18 @@ fn begin(mut command: Command) -> Receiver<Output> {
     outcome
 }
 
-/// Waits until a server says that it is ending.
+/// Waits until a server says that it is ending. A command that has connected just before waits in vain for its answer, for 30 s.
 fn until_ending(server: &Server) {
-    eventually("it is ending", || {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
         let listed = run(&mut command(server, 0, &["ls"]));
-        listed.code != Some(0) && {
-            listed.refused(3, &[&server.addresses[0], "is ending", "mp-manager shutdown"]);
-            true
+        match listed.code {
+            Some(0 | 5) => assert!(Instant::now() < deadline, "it is not ending: {listed:?}"),
+            _ => {
+                return listed.refused(3, &[&server.addresses[0], "is ending", "mp-manager shutdown"]);
+            }
         }
-    });
+    }
 }
 
 /// Starts a server that keeps its objects in the file `kept`, and is reached at a socket and at a port.
